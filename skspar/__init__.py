@@ -1,0 +1,8 @@
+"""Sparse statistics for scikit-learn: estimators whose solutions come with a certificate."""
+
+from . import datasets
+from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["GroupLasso", "GroupLassoCV", "GroupLassoIC", "datasets", "group_lasso_path"]

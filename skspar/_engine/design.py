@@ -1,0 +1,134 @@
+"""What the solvers ask of a design matrix: products with it, and copies of a few of its columns.
+
+A design is never centred, weighted, cast or copied as a whole. Column j is seen as ``X[:, j] - shift[j]``: columns
+whose mean is more than a hundred times their spread are shifted by that mean whenever they are read, because a
+correction after the product cancels (mean / spread = 1e6 would cost ten digits of a Gram matrix).
+"""
+
+import numpy as np
+from scipy import sparse
+
+from ._columns import (
+    dense_columns,
+    dense_moments,
+    sparse_columns,
+    sparse_correlate,
+    sparse_moments,
+    sparse_subtract_product,
+)
+
+# Elements of the largest temporary copy of a part of X: 16 MB in float64.
+CHUNK = 1 << 21
+
+
+def make_design(X, v, fit_intercept):
+    """Wrap X (dense or scipy sparse) for the solvers; ``v`` are row weights that sum to one."""
+    if sparse.issparse(X):
+        return SparseDesign(X, v, fit_intercept)
+    return DenseDesign(X, v, fit_intercept)
+
+
+def _large_shift(mean, deviation, fit_intercept):
+    if not fit_intercept:
+        return np.zeros_like(mean)
+    return np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
+
+
+def _pieces(total, width):
+    """Slices of ``range(total)`` such that a float64 block of that many rows of ``width`` stays within CHUNK."""
+    step = max(1, CHUNK // max(width, 1))
+    return [slice(start, min(start + step, total)) for start in range(0, total, step)]
+
+
+class DenseDesign:
+    """A float32 or float64 array in any memory order."""
+
+    is_sparse = False
+
+    def __init__(self, X, v, fit_intercept):
+        self.X = X
+        self.shape = X.shape
+        self.mean, self.deviation = dense_moments(X, v)
+        self.shift = _large_shift(self.mean, self.deviation, fit_intercept)
+        itemsize = X.itemsize
+        by_blas = X.dtype == np.float64 and itemsize in X.strides and min(X.strides) > 0
+        # columns whose products are formed from float64, shifted copies
+        self._copied = np.flatnonzero(self.shift) if by_blas else np.arange(X.shape[1])
+
+    def columns(self, columns, rows=None):
+        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given."""
+        if rows is None:
+            rows = np.arange(self.shape[0])
+        out = np.empty((len(rows), len(columns)), order="F")
+        dense_columns(self.X, rows, columns, self.shift, out)
+        return out
+
+    def correlate(self, R):
+        """``X' R`` for every column of X and of R."""
+        n, p = self.shape
+        if len(self._copied) < p:
+            out = self.X.T @ R
+        else:
+            out = np.empty((p, R.shape[1]))
+        for piece in _pieces(len(self._copied), n):
+            chosen = self._copied[piece]
+            out[chosen] = self.columns(chosen).T @ R
+        return out
+
+    def correlate_some(self, columns, R):
+        """``X_J' R`` for some columns J."""
+        out = np.zeros((len(columns), R.shape[1]))
+        for rows in _pieces(self.shape[0], len(columns)):
+            out += self.columns(columns, np.arange(rows.start, rows.stop)).T @ R[rows]
+        return out
+
+    def subtract_product(self, columns, B, R):
+        """``R -= X_J B`` in place."""
+        for rows in _pieces(self.shape[0], len(columns)):
+            R[rows] -= self.columns(columns, np.arange(rows.start, rows.stop)) @ B
+
+
+class SparseDesign:
+    """A CSC matrix; nothing of it is made dense but a few columns at a time."""
+
+    is_sparse = True
+
+    def __init__(self, X, v, fit_intercept):
+        X = X.tocsc()
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        index_type = np.int64 if np.int64 in (X.indices.dtype, X.indptr.dtype) else np.int32
+        self._arrays = (
+            X.data,
+            X.indices.astype(index_type, copy=False),
+            X.indptr.astype(index_type, copy=False),
+        )
+        self.X = X
+        self.shape = X.shape
+        self.mean, self.deviation = sparse_moments(*self._arrays, v)
+        self.shift = _large_shift(self.mean, self.deviation, fit_intercept)
+        self._all = np.arange(X.shape[1])
+
+    def columns(self, columns, rows=None):
+        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given."""
+        out = np.empty((self.shape[0], len(columns)), order="F")
+        sparse_columns(*self._arrays, columns, self.shift, out)
+        return out if rows is None else out[rows]
+
+    def correlate(self, R):
+        """``X' R`` for every column of X and of R."""
+        return self.correlate_some(self._all, R)
+
+    def correlate_some(self, columns, R):
+        """``X_J' R`` for some columns J."""
+        out = np.empty((len(columns), R.shape[1]))
+        sparse_correlate(*self._arrays, columns, self.shift, np.ascontiguousarray(R), out)
+        return out
+
+    def subtract_product(self, columns, B, R):
+        """``R -= X_J B`` in place."""
+        rows = np.ascontiguousarray(R)
+        sparse_subtract_product(*self._arrays, columns, self.shift, np.ascontiguousarray(B), rows)
+        if rows is not R:
+            R[...] = rows

@@ -1,0 +1,255 @@
+"""A penalised least-squares regression on one design: its path, and the same path for all cross-validation folds.
+
+A fold differs from the whole by row weights only (held-out rows weigh nothing). Wide designs: the folds' paths
+advance together, and what they ask of X is one matrix product. Tall designs: the moments of the held-out rows are
+computed once, and a fold's are those of all rows minus its own.
+"""
+
+import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from .degrees_of_freedom import degrees_of_freedom
+from .design import _pieces, make_design
+from .least_squares import least_squares
+from .path import drive, largest_dual_norm, solve_path
+from .penalty import BlockPenalty
+from .problem import MomentProblem, Moments, RowProblem
+
+
+class Regression:
+    """``min 1/2 sum_i v_i ||y_i - b0 - x_i'B||^2 + alpha * penalty(B)``, v the weights scaled to sum one.
+
+    Parameters
+    ----------
+    X : ndarray or CSC matrix of shape (n, p)
+    Y : ndarray of float64 of shape (n, T)
+    weights : ndarray of shape (n,)
+        Nonnegative, not all zero.
+    penalty : BlockPenalty
+        Its layout (groups) holds for every call; its l1_ratio may be replaced in a call.
+    fit_intercept : bool
+    n_points : int
+        How many alphas the design will be asked for, all in all; decides whether moments pay.
+    """
+
+    def __init__(self, X, Y, weights, penalty, fit_intercept, n_points=1):
+        self.weights = np.asarray(weights, dtype=np.float64)
+        self.v = self.weights / self.weights.sum()
+        self.penalty, self.fit_intercept = penalty, fit_intercept
+        self.design = make_design(X, self.v, fit_intercept)
+        # solved in units in which the response has norm one, so that no square under- or overflows
+        self.scale = float(np.abs(Y[self.v > 0.0]).max(initial=0.0)) or 1.0
+        self._Y = Y / self.scale
+        self._by_moments = _moments_pay(self.design, n_points)
+        self._moments = None
+        self._rows = RowProblem(self.design, self._Y, self.v, penalty, fit_intercept)
+        self._q = drive(self.design, [self._rows.correlations_at_zero()])[0]
+        self.null_objective = self._rows.null_objective * self.scale**2
+
+    @property
+    def n_targets(self):
+        return self._Y.shape[1]
+
+    def alpha_max(self, l1_ratio):
+        """Smallest alpha at which every penalised coefficient is zero."""
+        return self.scale * largest_dual_norm(self.penalty.with_l1_ratio(l1_ratio), self._q)
+
+    def path(self, l1_ratio, alphas, tol, max_iter, start=None):
+        """Solutions for decreasing alphas; ``start`` holds coefficients (p, T) to begin from."""
+        problem = self._problem()
+        penalty = self.penalty.with_l1_ratio(l1_ratio)
+        positive = alphas[alphas > 0.0]
+        if start is not None:
+            start = start[self.penalty.columns] / self.scale
+        # the very correlations that alpha_max came from, so that alpha_max itself gives exactly zero
+        generator = solve_path(problem, penalty, positive / self.scale, tol, max_iter, self._q, start)
+        result = drive(self.design, [generator])[0]
+        return Solutions(self, problem, penalty, result, self.v, alphas)
+
+    def folds(self, l1_ratios, alphas, splits, tol, max_iter, n_jobs=None, verbose=0):
+        """Solutions for every fold: a list (l1 ratios) of lists (folds); ``alphas`` has a grid for each l1 ratio."""
+        weights = []
+        for train, _ in splits:
+            counts = np.bincount(train, minlength=len(self.weights))
+            weights.append(self.weights * counts)
+        problems = self._fold_moments(splits, weights) if self._by_moments else [None] * len(splits)
+        weights = [w / w.sum() for w in weights]
+        for k, v in enumerate(weights):
+            if problems[k] is None:
+                problems[k] = RowProblem(self.design, self._Y, v, self.penalty, self.fit_intercept)
+        tasks = [
+            (problem, v, self.penalty.with_l1_ratio(l1_ratio), grid)
+            for l1_ratio, grid in zip(l1_ratios, alphas)
+            for problem, v in zip(problems, weights)
+        ]
+        generators = [
+            solve_path(problem, penalty, grid[grid > 0.0] / self.scale, tol, max_iter)
+            for problem, _, penalty, grid in tasks
+        ]
+        results = drive(self.design, generators, _threads(n_jobs, verbose))
+        solutions = [
+            Solutions(self, problem, penalty, result, v, grid)
+            for (problem, v, penalty, grid), result in zip(tasks, results)
+        ]
+        k = len(splits)
+        return [solutions[i * k : (i + 1) * k] for i in range(len(l1_ratios))]
+
+    def heldout_errors(self, solutions, test):
+        """Weighted mean squared error of solutions on some rows, averaged over targets."""
+        return self._errors(solutions.coefs, solutions.intercepts, test)
+
+    def training_errors(self, coefs, intercepts):
+        """Weighted mean squared error on all rows; shapes (n_solutions, p, T) and (n_solutions, T)."""
+        return self._errors(coefs, intercepts, np.arange(len(self.v)))
+
+    def _errors(self, coefs, intercepts, rows):
+        design, columns = self.design, np.flatnonzero(coefs.any(axis=(0, 2)))
+        n_solutions, _, T = coefs.shape
+        stacked = coefs[:, columns].transpose(1, 0, 2).reshape(len(columns), n_solutions * T)
+        # the design is read shifted, so the intercept takes the shift
+        constant = (intercepts + np.einsum("j,ajt->at", design.shift[columns], coefs[:, columns])).ravel()
+        constant /= self.scale
+        stacked = stacked / self.scale
+        w = self.weights[rows] / self.weights[rows].sum()
+        total = np.zeros(n_solutions * T)
+        if design.is_sparse:
+            residual = np.zeros((design.shape[0], n_solutions * T))
+            design.subtract_product(columns, stacked, residual)
+            pieces = [(rows, residual[rows])]
+        else:
+            pieces = (
+                (rows[piece], -(design.columns(columns, rows[piece]) @ stacked))
+                for piece in _pieces(len(rows), len(columns) + n_solutions * T)
+            )
+        start = 0
+        for part, residual in pieces:
+            residual -= constant
+            residual += np.tile(self._Y[part], n_solutions)
+            total += w[start : start + len(part)] @ residual**2
+            start += len(part)
+        return total.reshape(n_solutions, T).mean(axis=1) * self.scale**2
+
+    def least_squares(self, columns):
+        """Least squares on some columns: coefficients, intercepts, objective above the minimum."""
+        return self._least_squares(columns, self.v)
+
+    def rank(self, columns):
+        """Rank of some columns (centred if there is an intercept)."""
+        layout = BlockPenalty(np.empty(0, dtype=np.intp), np.zeros(1, dtype=np.intp), np.empty(0), columns)
+        return RowProblem(self.design, self._Y, self.v, layout, self.fit_intercept).unpenalized_rank
+
+    def _least_squares(self, columns, v):
+        B, intercept, excess = least_squares(self.design, self._Y, v, columns, self.fit_intercept)
+        return B * self.scale, intercept * self.scale, excess * self.scale**2
+
+    def _problem(self):
+        """The problem on all rows, in the form that pays."""
+        if self._by_moments:
+            if self._moments is None:
+                self._moments = self._moments_of(self.weights, np.arange(len(self.v)))
+            problem = MomentProblem(self._moments, self.penalty, self.fit_intercept)
+            if problem.reliable:
+                return problem
+        return self._rows
+
+    def _moments_of(self, weights, rows):
+        x_origin = self.design.mean if self.fit_intercept else np.zeros(self.design.shape[1])
+        y_origin = self.v @ self._Y if self.fit_intercept else np.zeros(self._Y.shape[1])
+        return Moments.of_rows(self.design, self._Y, weights, x_origin, y_origin, rows)
+
+    def _fold_moments(self, splits, weights):
+        everything = np.arange(len(self.v))
+        n = len(everything)
+        covered = np.bincount(np.concatenate([test for _, test in splits]), minlength=n)
+        complements = [
+            np.array_equal(np.bincount(train, minlength=n), 1 - np.bincount(test, minlength=n))
+            for train, test in splits
+        ]
+        heldout = [None] * len(splits)
+        for k, (_, test) in enumerate(splits):
+            if complements[k] and self.weights[test].sum() <= 0.5 * self.weights.sum():
+                heldout[k] = self._moments_of(self.weights, test)
+        if self._moments is None:
+            if np.all(covered == 1) and all(part is not None for part in heldout):
+                self._moments = sum(heldout[1:], start=heldout[0])
+            else:
+                self._moments = self._moments_of(self.weights, everything)
+        problems = []
+        for k, w in enumerate(weights):
+            if heldout[k] is None:
+                moments = self._moments_of(w, np.flatnonzero(w))
+            else:
+                moments = self._moments - heldout[k]
+                heldout[k] = None
+            problem = MomentProblem(moments, self.penalty, self.fit_intercept)
+            problems.append(problem if problem.reliable else None)
+        return problems
+
+
+class Solutions:
+    """Solutions of a path in the units of the data.
+
+    Attributes
+    ----------
+    coefs : ndarray of shape (n_alphas, p, T)
+    intercepts : ndarray of shape (n_alphas, T)
+    gaps, n_iters, converged : ndarray of shape (n_alphas,)
+    """
+
+    def __init__(self, regression, problem, penalty, result, v, alphas):
+        scale, p, n_alphas = regression.scale, regression.design.shape[1], len(alphas)
+        self._regression, self._problem, self._penalty, self._alphas = regression, problem, penalty, alphas
+        self._features, self._latent = result.features, result.padded()
+        columns = penalty.columns[result.features]
+        intercepts, unpenalized = problem.unpenalized_part(result.features, self._latent)
+        self.coefs = np.zeros((n_alphas, p, problem.n_targets))
+        for coef, B, b in zip(self.coefs, self._latent, unpenalized):
+            # columns repeat where groups overlap: the coefficient is the sum of the latent ones
+            np.add.at(coef, columns, B * scale)
+            coef[penalty.unpenalized] = b * scale
+        self.intercepts, self.gaps = np.zeros((n_alphas, problem.n_targets)), np.zeros(n_alphas)
+        self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)
+        k = len(self._latent)
+        self.intercepts[:k], self.gaps[:k] = intercepts * scale, result.gaps * scale**2
+        self.n_iters[:k], self.converged[:k] = result.n_iters, result.converged
+        self.n_passes = result.n_passes
+        if k < n_alphas:
+            # alpha = 0, where the grid has it: least squares
+            coef, self.intercepts[k:], self.gaps[k:] = regression._least_squares(np.arange(p), v)
+            self.coefs[k:] = coef
+
+    def degrees_of_freedom(self):
+        """Degrees of freedom of each solution, the intercept not counted."""
+        regression = self._regression
+        found = [
+            degrees_of_freedom(self._problem, self._penalty, self._features, B, alpha / regression.scale)
+            for B, alpha in zip(self._latent, self._alphas)
+        ]
+        if len(found) < len(self._alphas):
+            rank = regression.rank(np.arange(regression.design.shape[1])) * self.coefs.shape[2]
+            found += [rank] * (len(self._alphas) - len(found))
+        return np.array(found, dtype=np.float64)
+
+
+def _moments_pay(design, n_points):
+    """Whether one Gram matrix of all columns is cheaper than passing over X as often as the path will ask."""
+    n, p = design.shape
+    passes = 8.0 + 0.35 * n_points
+    if design.is_sparse:
+        density = design.X.nnz / max(n * p, 1)
+        return p <= n and p <= 2000 and density * p <= 2.0 * passes
+    small = p <= 2000 or p <= 0.15 * n
+    return p <= n and small and p <= 100.0 * passes
+
+
+def _threads(n_jobs, verbose):
+    """A map over thunks for `drive`: in threads, each with one BLAS thread."""
+    if n_jobs in (None, 1):
+        return None
+
+    def run(thunks):
+        with threadpool_limits(limits=1, user_api="blas"):
+            return Parallel(n_jobs=n_jobs, prefer="threads", verbose=verbose)(delayed(thunk)() for thunk in thunks)
+
+    return run

@@ -1,0 +1,228 @@
+"""Solutions along a decreasing grid of alphas, each with its duality gap.
+
+The path solver works on a small set of groups (`working_set`), from their Gram matrix alone. It solves several
+consecutive alphas there, then asks for the correlations of all of them at once: a pass over X costs little more for
+five residuals than for one. Solutions are accepted up to the first whose duality gap is too large; groups that
+violate optimality join the set, and the work goes on from there. No solution leaves without its gap.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .working_set import WorkingSet, gap_parts
+
+# Alphas of one request.
+BATCH = 6
+# Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
+LEAD = 0.35
+
+
+@dataclass
+class PathResult:
+    """Solutions on the features that were ever in play.
+
+    Attributes
+    ----------
+    features : ndarray
+        Features of the penalty's layout.
+    coefs : list of ndarray of shape (at most len(features), n_targets)
+        A solution's rows belong to the first features.
+    gaps, n_iters : ndarray of shape (n_alphas,)
+    converged : ndarray of bool
+    n_passes : int
+        Requests for a product with the whole design.
+    """
+
+    features: np.ndarray
+    coefs: list
+    gaps: np.ndarray
+    n_iters: np.ndarray
+    converged: np.ndarray
+    n_passes: int = 0
+
+    def padded(self, scale=1.0):
+        """The solutions, each with a row for every feature in play."""
+        out = []
+        for B in self.coefs:
+            full = np.zeros((len(self.features), B.shape[1]))
+            full[: len(B)] = B
+            out.append(full * scale)
+        return out
+
+
+def largest_dual_norm(penalty, C):
+    """The alpha from which on all penalised coefficients are zero."""
+    return float(penalty.dual_norms(C).max(initial=0.0))
+
+
+def _with_leads(alphas, start):
+    """Insert uncertified points where the grid steps far down; returns alphas and the place of each in the grid."""
+    points, places = [], []
+    previous = start
+    for place, alpha in enumerate(alphas):
+        if 0.0 < alpha < LEAD * previous:
+            n_leads = int(np.ceil(np.log(alpha / previous) / np.log(LEAD))) - 1
+            ratio = (alpha / previous) ** (1.0 / (n_leads + 1))
+            for k in range(1, n_leads + 1):
+                points.append(previous * ratio**k)
+                places.append(-1)
+        points.append(alpha)
+        places.append(place)
+        previous = alpha
+    return np.array(points), np.array(places)
+
+
+def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
+    """Solve for every alpha of a decreasing grid, all positive.
+
+    A generator: it yields weighted residual columns, is sent the design's products with them, and returns a
+    `PathResult`. ``tol`` bounds the duality gap relative to the null objective. ``q`` are the correlations at zero
+    if known, ``start`` an initial (n_features, n_targets).
+    """
+    if q is None:
+        q = yield from problem.correlations_at_zero()
+    q = np.ascontiguousarray(q)
+    T = q.shape[1]
+    n_alphas = len(alphas)
+    target = tol * problem.null_objective
+    inner_tol = min(0.05 * tol, 1e-5)
+    work = WorkingSet(problem, penalty, q)
+    norms = penalty.dual_norms(q)
+    top = norms.max(initial=0.0)
+    coefs = [None] * n_alphas
+    gaps, n_iters = np.zeros(n_alphas), np.ones(n_alphas, dtype=int)
+    converged = np.ones(n_alphas, dtype=bool)
+    n_passes = 1
+
+    done = 0
+    while done < n_alphas and alphas[done] >= top:
+        coefs[done] = np.zeros((0, T))
+        done += 1
+    points, places = _with_leads(alphas[done:], top if start is None else 0.0)
+    places[places >= 0] += done
+
+    if start is not None:
+        in_play = np.unique(np.searchsorted(penalty.ptr, np.flatnonzero(start.any(axis=1)), side="right") - 1)
+        work.grow(in_play)
+        work.start_from(start[work.features])
+    reached = top
+    at, batch, attempts, best_gap = 0, 2, 0, np.inf
+    spent = 0
+    while at < len(points):
+        stop = at + 1 if places[at] < 0 else min(at + batch, len(points))
+        if attempts == 0:
+            _look_ahead(work, norms, 2.0 * points[stop - 1] - reached)
+        solutions, iterations = [], []
+        for alpha in points[at:stop]:
+            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.1 * target))
+            solutions.append(work.B.copy())
+        correlations, rss = yield from problem.evaluate(work.features, solutions)
+        n_passes += 1
+
+        wanted = np.zeros(penalty.n_groups)
+        first_failure = None
+        for i in range(len(solutions)):
+            alpha, place = points[at + i], places[at + i]
+            C, B = correlations[i], solutions[i]
+            point_norms = penalty.dual_norms(C)
+            if len(B):
+                gap = gap_parts(work.part, alpha, B, C[work.features], rss[i], point_norms)
+            else:
+                gap = gap_parts(penalty, alpha, np.zeros_like(C), C, rss[i], point_norms)
+            violation = np.where(work.member, 0.0, point_norms / alpha)
+            if first_failure is None:
+                cost = iterations[i] + (spent if i == 0 else 0)
+                exhausted = cost >= max_iter
+                stuck = i == 0 and attempts > 0 and violation.max(initial=0.0) <= 1.0 + inner_tol and (
+                    attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)
+                )  # fmt: skip
+                if gap <= target or place < 0 or stuck or exhausted:
+                    if place >= 0:
+                        coefs[place], gaps[place], n_iters[place] = B, gap, max(cost, 1)
+                        converged[place] = gap <= target
+                    norms, reached = point_norms, alpha
+                else:
+                    first_failure = i
+                    failed_gap, failed_C, failed_norms = gap, C, violation
+            wanted = np.maximum(wanted, np.where(violation > 1.0 + inner_tol, violation, 0.0))
+
+        if first_failure is None:
+            spent, attempts, best_gap = 0, 0, np.inf
+            at = stop
+            batch = min(batch + 2, BATCH)
+            _grow_by(work, wanted)
+            continue
+        spent = iterations[first_failure] + (spent if first_failure == 0 else 0)
+        if first_failure > 0:
+            attempts, best_gap = 0, np.inf
+        at += first_failure
+        attempts += 1
+        best_gap = min(best_gap, failed_gap)
+        if not work.separable:
+            # the active-set method finds its way back along the path; block descent starts from the point itself
+            work.start_from(solutions[first_failure])
+        if failed_norms.max(initial=0.0) <= 1.0 + inner_tol:
+            # no group is missing: the working set was not solved accurately enough
+            work.refine(solutions[first_failure], failed_C[work.features])
+            batch = 1
+        else:
+            _grow_by(work, wanted)
+            batch = max(2, first_failure)
+    return PathResult(work.features, coefs, gaps, n_iters, converged, n_passes)
+
+
+def _look_ahead(work, norms, threshold):
+    """Sequential strong rule (Tibshirani et al. 2012), limited to the likeliest groups."""
+    candidates = np.flatnonzero(~work.member & (norms >= threshold))
+    limit = max(20, len(work.groups) // 4)
+    if len(candidates) > limit:
+        candidates = candidates[np.argsort(-norms[candidates], kind="stable")[:limit]]
+    work.grow(candidates)
+
+
+def _grow_by(work, wanted):
+    """Add the violating groups, the worst first where there are very many."""
+    candidates = np.flatnonzero(wanted)
+    limit = max(100, len(work.groups))
+    if len(candidates) > limit:
+        candidates = candidates[np.argsort(-wanted[candidates], kind="stable")[:limit]]
+    work.grow(candidates)
+
+
+def drive(design, generators, parallel=None):
+    """Run path generators that share one design; requests that stand together become one product with it.
+
+    ``parallel`` maps a list of thunks to their results (threads); the default runs them in turn.
+    """
+    parallel = parallel or (lambda thunks: [thunk() for thunk in thunks])
+    results = [None] * len(generators)
+    answers = dict.fromkeys(range(len(generators)))
+    while answers:
+        waiting = list(answers)
+        outcomes = parallel([_Step(generators[i], answers[i]) for i in waiting])
+        requests, answers = [], {}
+        for i, (finished, value) in zip(waiting, outcomes):
+            if finished:
+                results[i] = value
+            else:
+                requests.append((i, value))
+        if requests:
+            product = design.correlate(np.concatenate([r for _, r in requests], axis=1))
+            edges = np.cumsum([r.shape[1] for _, r in requests])[:-1]
+            parts = np.split(product, edges, axis=1)
+            answers = {i: part for (i, _), part in zip(requests, parts)}
+    return results
+
+
+class _Step:
+    """Advance a generator to its next request."""
+
+    def __init__(self, generator, answer):
+        self.generator, self.answer = generator, answer
+
+    def __call__(self):
+        try:
+            return False, self.generator.send(self.answer)
+        except StopIteration as finished:
+            return True, finished.value

@@ -1,0 +1,272 @@
+"""Least-squares problems as the path solver sees them.
+
+Row weights v sum to one. The intercept and the unpenalised columns are projected out, so what is left is
+
+    min over B   1/2 ||Y - X B||_V^2 + alpha * penalty(B),      V = diag(v)
+
+with Y and X orthogonal to them in the V metric. A row of weight zero is absent: a cross-validation fold is the same
+problem with other weights, and costs no copy of X.
+
+A problem answers three questions: the correlations at zero, blocks of the Gram matrix, and the correlations and
+residual sums of squares of some solutions. `RowProblem` answers them by passing over X, `MomentProblem` from moments
+alone.
+"""
+
+import numpy as np
+from scipy.linalg import qr, solve_triangular
+
+from .design import CHUNK, _pieces
+
+
+class RowProblem:
+    """A weighted least-squares problem on the rows of a design.
+
+    ``evaluate`` is a generator: it yields weighted residuals, a column each, and is sent the products of the whole
+    design with them. So a driver can serve many problems on one design by a single matrix product.
+    """
+
+    def __init__(self, design, Y, v, penalty, fit_intercept):
+        self.design, self.v, self.penalty, self.fit_intercept = design, v, penalty, fit_intercept
+        self.n_targets = Y.shape[1]
+        self._columns = penalty.columns
+        self._identity = len(self._columns) == design.shape[1] and np.array_equal(
+            self._columns, np.arange(design.shape[1])
+        )
+        self._y_mean = v @ Y if fit_intercept else np.zeros(self.n_targets)
+        self._make_basis()
+        Y = Y - self._y_mean
+        self.null_objective = 0.5 * float(v @ np.einsum("ij,ij->i", Y, Y))
+        self._y_basis = self._basis.T @ (v[:, None] * Y)
+        self._Y = Y - self._basis @ self._y_basis
+        self._project(self._Y)
+        self.residual_at_zero = float(v @ np.einsum("ij,ij->i", self._Y, self._Y))
+
+    def _make_basis(self):
+        """V-orthonormal basis of the unpenalised columns (centred if there is an intercept)."""
+        U = self.design.columns(self.penalty.unpenalized)
+        raw = np.sqrt(self.v @ U**2)
+        self._u_mean = self.v @ U if self.fit_intercept else np.zeros(U.shape[1])
+        U -= self._u_mean
+        norms = np.sqrt(self.v @ U**2)
+        keep = norms > 1e-12 * raw
+        self._u_kept = np.flatnonzero(keep)
+        U = U[:, keep] / norms[keep]
+        self._u_norms = norms[keep]
+        if U.shape[1] == 0:
+            self._basis = np.empty((len(self.v), 0))
+            self._u_order, self._u_factor = np.empty(0, dtype=np.intp), np.empty((0, 0))
+            return
+        _, R, order = qr(np.sqrt(self.v)[:, None] * U, mode="economic", pivoting=True)
+        rank = int(np.sum(np.abs(np.diag(R)) > 1e-11 * abs(R[0, 0])))
+        self._u_order, self._u_factor = order[:rank], R[:rank, :rank]
+        basis = solve_triangular(self._u_factor, U[:, self._u_order].T, trans="T").T
+        # a second orthonormalisation removes what the conditioning of U cost
+        _, R = np.linalg.qr(np.sqrt(self.v)[:, None] * basis)
+        self._basis = solve_triangular(R, basis.T, trans="T").T
+        self._u_factor = R @ self._u_factor
+
+    @property
+    def unpenalized_rank(self):
+        return len(self._u_order)
+
+    def _project(self, M):
+        """Make the columns of M orthogonal to the intercept and the unpenalised columns, in place."""
+        if self.fit_intercept:
+            M -= self.v @ M
+        if self._basis.shape[1]:
+            M -= self._basis @ (self._basis.T @ (self.v[:, None] * M))
+
+    def correlations_at_zero(self):
+        """``X' V Y`` (n_features, n_targets); a generator like ``evaluate``."""
+        product = yield np.asfortranarray(self.v[:, None] * self._Y)
+        return self._take(product)
+
+    def _take(self, product):
+        return product if self._identity else product[self._columns]
+
+    def gram(self, K, N):
+        """``X_K' V X_N``."""
+        out = np.empty((len(K), len(N)))
+        for piece in _pieces(len(N), len(self.v)):
+            XN = self.design.columns(self._columns[N[piece]])
+            self._project(XN)
+            XN *= self.v[:, None]
+            out[:, piece] = self.design.correlate_some(self._columns[K], XN)
+        return out
+
+    def evaluate(self, features, solutions):
+        """Correlations and residual sums of squares of some solutions, each of shape (len(features), n_targets).
+
+        Returns lists; the correlations have shape (n_features, n_targets).
+        """
+        stacked = np.hstack(solutions)
+        used = np.flatnonzero(stacked.any(axis=1))
+        R = np.asfortranarray(np.tile(self._Y, len(solutions)))
+        if len(used):
+            self.design.subtract_product(self._columns[features[used]], stacked[used], R)
+            self._project(R)
+        weighted = self.v[:, None] * R
+        rss = np.einsum("ij,ij->j", R, weighted).reshape(len(solutions), -1).sum(axis=1)
+        product = yield weighted
+        T = self.n_targets
+        return [self._take(product[:, i * T : (i + 1) * T]) for i in range(len(solutions))], rss
+
+    def unpenalized_part(self, features, solutions):
+        """Intercepts (n_solutions, n_targets) and coefficients of the unpenalised columns for some solutions."""
+        columns, shift = self._columns[features], self.design.shift
+        U = self.penalty.unpenalized
+        against = np.column_stack([self.v, self.v[:, None] * self._basis])
+        offsets = self.design.correlate_some(columns, against) if len(columns) else np.zeros((0, against.shape[1]))
+        intercepts = np.zeros((len(solutions), self.n_targets))
+        coefficients = np.zeros((len(solutions), len(U), self.n_targets))
+        for i, B in enumerate(solutions):
+            if len(self._u_order):
+                b = solve_triangular(self._u_factor, self._y_basis - offsets[:, 1:].T @ B)
+                kept = self._u_kept[self._u_order]
+                coefficients[i, kept] = b / self._u_norms[self._u_order, None]
+            if self.fit_intercept:
+                intercepts[i] = (
+                    self._y_mean - (offsets[:, 0] + shift[columns]) @ B - (self._u_mean + shift[U]) @ coefficients[i]
+                )
+        return intercepts, coefficients
+
+
+class Moments:
+    """Weighted sums of products about a common origin; those of disjoint sets of rows add and subtract."""
+
+    def __init__(self, weight, x, y, xx, xy, yy, x_origin, y_origin):
+        self.weight, self.x, self.y, self.xx, self.xy, self.yy = weight, x, y, xx, xy, yy
+        self.x_origin, self.y_origin = x_origin, y_origin
+
+    def _combined(self, other, sign):
+        names = ("weight", "x", "y", "xx", "xy", "yy")
+        sums = [getattr(self, name) + sign * getattr(other, name) for name in names]
+        return Moments(*sums, self.x_origin, self.y_origin)
+
+    def __add__(self, other):
+        return self._combined(other, 1.0)
+
+    def __sub__(self, other):
+        return self._combined(other, -1.0)
+
+    @classmethod
+    def of_rows(cls, design, Y, weights, x_origin, y_origin, rows):
+        """Moments of some rows of a design."""
+        p, T = design.shape[1], Y.shape[1]
+        x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p)), np.zeros((p, T)), np.zeros(T)
+        everything = np.arange(p)
+        step = max(1, CHUNK // max(p, 1))
+        origin = x_origin - design.shift
+        if design.is_sparse:
+            full = np.zeros(design.shape[0])
+            full[rows] = weights[rows]
+            Z = full[:, None] * (Y - y_origin)
+            xy[:] = design.correlate_some(everything, Z)
+            x[:] = design.correlate_some(everything, full[:, None])[:, 0] - origin * full.sum()
+            xy -= np.outer(origin, Z.sum(axis=0))
+            y, yy = Z.sum(axis=0), np.einsum("ij,ij->j", Z, Y - y_origin)
+            for piece in _pieces(p, design.shape[0]):
+                block = design.columns(everything[piece]) - origin[piece]
+                block *= full[:, None]
+                xx[:, piece] = design.correlate_some(everything, block) - np.outer(origin, block.sum(axis=0))
+            xx = 0.5 * (xx + xx.T)
+        else:
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                root = np.sqrt(weights[part])[:, None]
+                Z = design.columns(everything, part)
+                Z -= origin
+                Z *= root
+                D = root * (Y[part] - y_origin)
+                x += Z.T @ root[:, 0]
+                y += D.T @ root[:, 0]
+                xx += Z.T @ Z
+                xy += Z.T @ D
+                yy += np.einsum("ij,ij->j", D, D)
+        return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
+
+
+class MomentProblem:
+    """The same problem from moments: no rows, so every question is answered without a pass over X.
+
+    Attributes
+    ----------
+    reliable : bool
+        False where the unpenalised columns are too nearly collinear for moments; use the rows then.
+    """
+
+    def __init__(self, moments, penalty, fit_intercept):
+        self.penalty, self.fit_intercept = penalty, fit_intercept
+        self._columns = penalty.columns
+        self.n_targets = len(moments.y)
+        weight = moments.weight
+        self._x_mean = moments.x / weight
+        self._y_mean = moments.y / weight
+        G, q, yy = moments.xx / weight, moments.xy / weight, moments.yy / weight
+        if fit_intercept:
+            raw = np.diag(G).copy()
+            G -= np.outer(self._x_mean, self._x_mean)
+            q -= np.outer(self._x_mean, self._y_mean)
+            yy = np.maximum(yy - self._y_mean**2, 0.0)
+            # columns constant on these rows leave rounding errors only
+            constant = np.diag(G) <= 1e-14 * raw
+            G[constant] = 0.0
+            G[:, constant] = 0.0
+            q[constant] = 0.0
+        self._x_mean = self._x_mean + moments.x_origin
+        self._y_mean = self._y_mean + moments.y_origin
+        self.null_objective = 0.5 * float(yy.sum())
+        self.reliable = True
+        self.unpenalized_rank = 0
+        U = penalty.unpenalized
+        self._u_solve = np.empty((0, G.shape[0]))
+        self._u_target = np.empty((0, self.n_targets))
+        if len(U):
+            scale = np.sqrt(np.diag(G)[U])
+            kept = scale > 0.0
+            scale[~kept] = 1.0
+            correlation = G[np.ix_(U, U)] / np.outer(scale, scale)
+            values, vectors = np.linalg.eigh(correlation)
+            sound = values > 1e-14 * len(U)
+            self.unpenalized_rank = int(sound.sum())
+            self.reliable = bool(np.all(values[sound] > 1e-7))
+            inverse = (vectors[:, sound] / values[sound]) @ vectors[:, sound].T / np.outer(scale, scale)
+            self._u_solve = inverse @ G[U]
+            self._u_target = inverse @ q[U]
+            yy = yy - np.einsum("ij,ij->j", q[U], self._u_target)
+            q = q - G[:, U] @ self._u_target
+            G = G - G[:, U] @ self._u_solve
+        self._G, self._q = G, q
+        self.residual_at_zero = float(np.maximum(yy, 0.0).sum())
+
+    def correlations_at_zero(self):
+        return self._q[self._columns]
+        yield  # a generator, like that of RowProblem
+
+    def gram(self, K, N):
+        """``X_K' V X_N``."""
+        return self._G[np.ix_(self._columns[K], self._columns[N])]
+
+    def evaluate(self, features, solutions):
+        """Correlations and residual sums of squares; see `RowProblem.evaluate`."""
+        columns = self._columns[features]
+        correlations, rss = [], []
+        for B in solutions:
+            used = np.flatnonzero(B.any(axis=1))
+            # rows of the symmetric G are contiguous, its columns are not
+            C = self._q - self._G[columns[used]].T @ B[used]
+            rss.append(self.residual_at_zero - float(np.sum(B[used] * (self._q + C)[columns[used]])))
+            correlations.append(C[self._columns])
+        return correlations, np.maximum(rss, 0.0)
+        yield  # a generator, like that of RowProblem
+
+    def unpenalized_part(self, features, solutions):
+        """Intercepts (n_solutions, n_targets) and coefficients of the unpenalised columns for some solutions."""
+        columns, U = self._columns[features], self.penalty.unpenalized
+        intercepts = np.zeros((len(solutions), self.n_targets))
+        coefficients = np.zeros((len(solutions), len(U), self.n_targets))
+        for i, B in enumerate(solutions):
+            coefficients[i] = self._u_target - self._u_solve[:, columns] @ B
+            if self.fit_intercept:
+                intercepts[i] = self._y_mean - self._x_mean[columns] @ B - self._x_mean[U] @ coefficients[i]
+        return intercepts, coefficients

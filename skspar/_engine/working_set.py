@@ -1,0 +1,327 @@
+"""The problem restricted to a few groups, solved from their Gram matrix alone."""
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ._active_set import LassoActiveSet
+from ._block_cd import block_descent, subtract_gram_product
+
+# Largest Newton system of several targets that is factorised; larger ones are solved by conjugate gradients.
+DENSE_NEWTON = 400
+
+
+def gap_parts(penalty, alpha, B, C, rss, dual_norms):
+    """Duality gap of B given its correlations ``C = X' V R`` and ``rss = ||R||_V^2``.
+
+    With theta = c R dual feasible, ``c <= alpha / max(dual_norms)``, the gap is
+
+        (1 - c)^2 rss / 2 + sum_g [alpha penalty_g(B_g) - c <B_g, C_g>],
+
+    a sum of terms that each vanish at the optimum, so nothing cancels. The best feasible c is taken. ``penalty``,
+    ``B`` and ``C`` may be restricted to the features that can be nonzero.
+    """
+    largest = dual_norms.max(initial=0.0)
+    product = float(np.sum(B * C))
+    best = 1.0 + product / rss if rss > 0.0 else 1.0
+    c = min(best, alpha / largest) if largest > 0.0 else best
+    return 0.5 * (1.0 - c) ** 2 * rss + alpha * penalty.value(B) - c * product
+
+
+class WorkingSet:
+    """Groups in play, their Gram matrix, and the current coefficients on them.
+
+    Groups are only added. The linear term ``q`` can be re-anchored on correlations computed from the design itself
+    (`refine`), so an inexact Gram matrix costs iterations, not accuracy.
+    """
+
+    def __init__(self, problem, penalty, q):
+        self.problem, self.penalty, self._q_all = problem, penalty, q
+        self.n_targets = q.shape[1]
+        self.separable = penalty.separable(self.n_targets)
+        self.groups = np.empty(0, dtype=np.intp)
+        self.features = np.empty(0, dtype=np.intp)
+        self.member = np.zeros(penalty.n_groups, dtype=bool)
+        self.B = np.zeros((0, self.n_targets))
+        self._G = np.empty((0, 0), order="F")
+        self._q = np.empty((0, self.n_targets))
+        if self.separable:
+            self._lasso = [LassoActiveSet(penalty.positive) for _ in range(self.n_targets)]
+        else:
+            self._eigenvalues = np.empty(0)
+            self._vectors = np.empty(0)
+            self._vector_ptr = np.zeros(1, dtype=np.intp)
+
+    def grow(self, groups):
+        """Add groups, and the rows and columns of the Gram matrix that they bring."""
+        groups = np.asarray(groups, dtype=np.intp)
+        if len(groups) == 0:
+            return
+        old = len(self.features)
+        self.groups = np.concatenate([self.groups, groups])
+        self.member[groups] = True
+        self.part, self.features = self.penalty.of_groups(self.groups)
+        m = len(self.features)
+        if m > self._G.shape[0]:
+            bigger = np.empty((max(m, old + old // 2),) * 2, order="F")
+            bigger[:old, :old] = self._G[:old, :old]
+            self._G = bigger
+        block = self.problem.gram(self.features, self.features[old:])
+        self._G[:m, old:m] = block
+        self._G[old:m, :old] = block[:old].T
+        corner = self._G[old:m, old:m]
+        corner[:] = 0.5 * (corner + corner.T)
+        self._q = np.concatenate([self._q, self._q_all[self.features[old:]]])
+        self.B = np.concatenate([self.B, np.zeros((m - old, self.n_targets))])
+        if self.separable:
+            self._attach()
+        else:
+            self._decompose(len(self.groups) - len(groups))
+
+    def _attach(self):
+        m = len(self.features)
+        for t, lasso in enumerate(self._lasso):
+            lasso.attach(self._G[:, :m], np.ascontiguousarray(self._q[:, t]))
+
+    def _decompose(self, first):
+        """Eigen-decompositions of the diagonal blocks of the groups from ``first`` on."""
+        values, vectors, ends = [self._eigenvalues], [self._vectors], [self._vector_ptr]
+        for g in range(first, len(self.groups)):
+            block = slice(self.part.ptr[g], self.part.ptr[g + 1])
+            size = block.stop - block.start
+            if size == 1:
+                value, vector = self._G[block, block][0].copy(), np.ones((1, 1))
+            else:
+                value, vector = np.linalg.eigh(self._G[block, block])
+            values.append(np.maximum(value, 0.0))
+            vectors.append(vector.T.ravel())
+            ends.append(ends[-1][-1:] + size * size)
+        self._eigenvalues = np.concatenate(values)
+        self._vectors = np.concatenate(vectors)
+        self._vector_ptr = np.concatenate(ends)
+
+    def start_from(self, B):
+        """Take B (features of the working set x targets) as the current point."""
+        self.B = np.ascontiguousarray(B)
+        if self.separable:
+            for t, lasso in enumerate(self._lasso):
+                lasso.start_from(np.ascontiguousarray(B[:, t]))
+
+    def refine(self, B, C):
+        """Anchor the linear term so that the correlations at B are exactly C (rows of the working set)."""
+        m = len(self.features)
+        self._q = C + self._G[:m, :m] @ B
+        if self.separable:
+            self._attach()
+
+    def solve(self, alpha, tol, max_iter, gap_target):
+        """Minimise on the working set from the current point; returns the number of iterations.
+
+        ``tol`` is the relative violation of optimality allowed (separable penalties), ``gap_target`` the duality gap
+        of the restricted problem (all others).
+        """
+        if len(self.features) == 0:
+            return 1
+        if self.separable:
+            bounds = alpha * self.part.entry_factors
+            iterations = 0
+            for t, lasso in enumerate(self._lasso):
+                n_iter, _ = lasso.solve(bounds, tol, max_iter)
+                self.B[:, t] = lasso.coefficients
+                iterations = max(iterations, n_iter)
+            return iterations
+        return self._solve_blocks(alpha, max_iter, gap_target)
+
+    def _solve_blocks(self, alpha, max_iter, gap_target):
+        """Cycles of block descent find the support, Newton steps on it converge quadratically.
+
+        A Newton step is taken once the cycles have cost as much, so neither method can hold up the other.
+        """
+        m, T = self.B.shape
+        G, part, B = self._G[:, :m], self.part, self.B
+        group_bound = alpha * part.group_factors
+        entry_bound = np.full(part.n_groups, alpha * part.l1_ratio)
+        everything = np.arange(part.n_groups)
+        gradient = self._gradient(B)
+        exact = True
+        best, stalled, cost = np.inf, 0, 0.0
+        iteration = 0
+
+        def descend(order, sweeps):
+            block_descent(
+                G, B, gradient, part.ptr, order, group_bound, entry_bound, self._eigenvalues, self._vectors,
+                self._vector_ptr, part.positive, sweeps,
+            )  # fmt: skip
+
+        while iteration < max_iter:
+            descend(everything, 1)
+            iteration += 1
+            active = np.flatnonzero(np.logical_or.reduceat(B.any(axis=1), part.ptr[:-1]))
+            n_active = int(part.sizes[active].sum())
+            gap = self._gap(alpha, B, gradient)
+            if gap <= gap_target and not exact:
+                gradient = self._gradient(B)
+                exact = True
+                gap = self._gap(alpha, B, gradient)
+            if gap <= gap_target or iteration >= max_iter:
+                break
+            # at rounding level nothing improves any more
+            stalled = stalled + 1 if gap > 0.9 * best else 0
+            best = min(best, gap)
+            if stalled >= 20 and best <= 1e-11 * self.problem.null_objective:
+                break
+            # a flop of a cycle (vectors) takes about ten times one of a factorisation (blocks)
+            cost += 20.0 * n_active * m * T
+            newton_cost = _newton_cost(n_active, T)
+            stepped = False
+            if len(active) and cost >= newton_cost:
+                stepped = self._newton(alpha, active, B, gradient)
+                cost = 0.0
+                iteration += 1
+                if stepped and iteration % 20 == 0:
+                    gradient = self._gradient(B)
+                exact = not stepped or iteration % 20 == 0
+            if not stepped and len(active):
+                sweeps = min(4, max_iter - iteration)
+                descend(active, sweeps)
+                cost += 20.0 * sweeps * n_active * m * T
+                iteration += sweeps
+                exact = False
+        return iteration
+
+    def _gradient(self, B):
+        """``q - G B``."""
+        gradient = self._q.copy()
+        everything = np.arange(self.part.n_groups)
+        active = everything[np.logical_or.reduceat(B.any(axis=1), self.part.ptr[:-1])]
+        features = self._features_of(active)
+        subtract_gram_product(self._G[:, : len(B)], self.part.ptr, active, B[features], gradient)
+        return gradient
+
+    def _features_of(self, groups):
+        return self.part.of_groups(groups)[1]
+
+    def _gap(self, alpha, B, gradient):
+        """Duality gap of the problem restricted to the working set."""
+        rss = max(self._rss(B, gradient), 0.0)
+        return gap_parts(self.part, alpha, B, gradient, rss, self.part.dual_norms(gradient))
+
+    def _rss(self, B, gradient):
+        return self.problem.residual_at_zero - float(np.sum(B * (self._q + gradient)))
+
+    def _newton(self, alpha, active, B, gradient):
+        """One Newton step on the nonzero coefficients of the active groups, with a backtracking line search.
+
+        On fixed support and signs the penalty is smooth, with Hessian ``bound_g / ||B_g|| (I - u u')``, u = B_g /
+        ||B_g||. B and gradient change in place. Returns False where no step lowers the objective.
+        """
+        part, m = self.part, len(self.features)
+        features = self._features_of(active)
+        sizes = part.sizes[active]
+        owner = np.repeat(np.arange(len(active)), sizes)
+        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        b = B[features]
+        norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
+        group_bound, entry_bound = alpha * part.group_factors[active], alpha * part.l1_ratio
+        slope = gradient[features] - (group_bound / norms)[owner, None] * b - entry_bound * np.sign(b)
+        free = b != 0.0 if entry_bound or part.positive else np.ones_like(b, dtype=bool)
+        slope[~free] = 0.0
+        G = self._G[np.ix_(features, features)]
+        ridge = (group_bound / norms)[owner]
+        units = b / norms[owner, None]
+        step = _newton_direction(G, ridge, units, owner, slope, free)
+        if step is None or not np.all(np.isfinite(step)):
+            return False
+        expected = float(np.sum(step * slope))
+        scale = self.problem.null_objective
+        penalty_before = float(group_bound @ norms) + entry_bound * float(np.abs(b).sum())
+        length = 1.0
+        for _ in range(12):
+            new = b + length * step
+            if entry_bound or part.positive:
+                # a coefficient that changes sign stops at zero; block descent decides what follows
+                new[new * b < 0.0] = 0.0
+            move = new - b
+            change = G @ move
+            new_norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", new, new), starts))
+            penalty = float(group_bound @ new_norms) + entry_bound * float(np.abs(new).sum())
+            decrease = float(np.sum(move * (gradient[features] - 0.5 * change))) + penalty_before - penalty
+            # below rounding level the objective cannot tell, and a full Newton step is right
+            if decrease > 0.0 or (length == 1.0 and 0.0 <= expected <= 1e-13 * scale and decrease > -1e-13 * scale):
+                B[features] = new
+                subtract_gram_product(self._G[:, :m], part.ptr, active, move, gradient)
+                return True
+            length *= 0.5 if length > 0.1 else 0.1
+        return False
+
+
+def _newton_cost(d, T):
+    """Floating-point operations of a Newton step on d features and T targets."""
+    if T == 1 or d * T <= DENSE_NEWTON:
+        return (d * T) ** 3 / 3.0 + 1e5
+    return d**3 / 3.0 + 100.0 * d * d * T
+
+
+def _newton_direction(G, ridge, units, owner, slope, free):
+    """Solve ``(I_T x (G + diag(ridge)) - sum_g ridge_g u_g u_g') step = slope`` on the free coordinates."""
+    d, T = units.shape
+    if T > 1 and d * T > DENSE_NEWTON:
+        return _conjugate_gradients(G, ridge, units, owner, slope, free)
+    # coordinates in the order feature, target: those of a group are contiguous
+    kept = np.flatnonzero(free)
+    H = (np.kron(G, np.eye(T)) if T > 1 else G)[np.ix_(kept, kept)]
+    u, own, r = units.ravel()[kept], np.repeat(owner, T)[kept], np.repeat(ridge, T)[kept]
+    H[np.diag_indices_from(H)] += r + 1e-14 * np.trace(H) / len(kept)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(own)) + 1, [len(kept)]))
+    for lo, hi in zip(starts[:-1], starts[1:]):
+        H[lo:hi, lo:hi] -= r[lo] * np.outer(u[lo:hi], u[lo:hi])
+    try:
+        solution = cho_solve(cho_factor(H, lower=True, check_finite=False), slope.ravel()[kept], check_finite=False)
+    except LinAlgError:
+        return None
+    step = np.zeros(d * T)
+    step[kept] = solution
+    return step.reshape(d, T)
+
+
+def _conjugate_gradients(G, ridge, units, owner, slope, free):
+    """The Newton system of several targets, preconditioned by ``I_T x (G + diag(ridge))``."""
+    H = G.copy()
+    H[np.diag_indices_from(H)] += ridge + 1e-14 * np.trace(G) / len(G)
+    try:
+        factor = cho_factor(H, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(owner)) + 1))
+    blocked = ~free
+
+    def apply(P):
+        along = np.add.reduceat(np.einsum("ij,ij->i", units, P), starts)
+        out = H @ P - (ridge * along[owner])[:, None] * units
+        out[blocked] = 0.0
+        return out
+
+    def precondition(R):
+        out = cho_solve(factor, R, check_finite=False)
+        out[blocked] = 0.0
+        return out
+
+    x = np.zeros_like(slope)
+    residual = slope.copy()
+    z = precondition(residual)
+    direction = z.copy()
+    product = float(np.sum(residual * z))
+    start = product
+    for _ in range(200):
+        if product <= 1e-10 * start:
+            break
+        image = apply(direction)
+        curvature = float(np.sum(direction * image))
+        if curvature <= 0.0:
+            break
+        length = product / curvature
+        x += length * direction
+        residual -= length * image
+        z = precondition(residual)
+        previous, product = product, float(np.sum(residual * z))
+        direction = z + (product / previous) * direction
+    return x

@@ -1,0 +1,16 @@
+"""Every private scikit-learn name that the library uses, in one place."""
+
+from sklearn.base import _fit_context
+from sklearn.utils._metadata_requests import _routing_enabled
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names
+
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "_check_sample_weight",
+    "_fit_context",
+    "_get_feature_names",
+    "_routing_enabled",
+    "validate_params",
+]
