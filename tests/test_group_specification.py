@@ -218,7 +218,9 @@ def test_overlap_by_names(data):
 @pytest.mark.parametrize(
     "est", [GroupLassoCV(alphas=4, cv=3), GroupLassoIC(alphas=4)], ids=lambda est: type(est).__name__
 )
-@pytest.mark.parametrize("groups", [LABELLED[4], PARTITION, NAMED[0], prefixes], ids=str)
+@pytest.mark.parametrize(
+    "groups", [LABELLED[4], PARTITION, NAMED[0], prefixes], ids=["labels", "indices", "mapping", "callable"]
+)
 def test_other_estimators_take_the_same_groups(data, est, groups):
     X, y = data
     expected = clone(est).set_params(groups=PARTITION).fit(X, y)

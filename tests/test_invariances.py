@@ -270,7 +270,7 @@ def test_alpha_max(rng, layout, n_targets, l1_ratio, positive):
         est = GroupLasso(**{**params, "alpha": factor * alphas[0]}, tol=1e-10)
         B = est.fit(problem.X, problem.y, problem.sample_weight).coef_
         assert np.any(np.delete(B, free, axis=-1)) == nonzero
-    assert not np.any(np.delete(coefs[..., 0], free, axis=-2))
+    assert not np.any(np.delete(coefs[..., 0], free, axis=-1))
 
 
 # --- weights count rows

@@ -38,8 +38,14 @@ class Regression:
         self.v = self.weights / self.weights.sum()
         self.penalty, self.fit_intercept = penalty, fit_intercept
         self.design = make_design(X, self.v, fit_intercept)
-        # solved in units in which the response has norm one, so that no square under- or overflows
-        self.scale = float(np.abs(Y[self.v > 0.0]).max(initial=0.0)) or 1.0
+        # centred first, and a response that is constant up to rounding is made exactly so; then brought to entries of
+        # at most one, so that no square under- or overflows
+        present = self.v > 0.0
+        self._y_shift = self.v[present] @ Y[present] if fit_intercept else np.zeros(Y.shape[1])
+        largest = np.abs(Y[present]).max(axis=0, initial=0.0)
+        Y = Y - self._y_shift
+        Y[:, np.abs(Y[present]).max(axis=0, initial=0.0) <= 8.0 * np.finfo(np.float64).eps * largest] = 0.0
+        self.scale = float(np.abs(Y[present]).max(initial=0.0)) or 1.0
         self._Y = Y / self.scale
         self._by_moments = _moments_pay(self.design, n_points)
         self._moments = None
@@ -109,7 +115,7 @@ class Regression:
         stacked = coefs[:, columns].transpose(1, 0, 2).reshape(len(columns), n_solutions * T)
         # the design is read shifted, so the intercept takes the shift
         constant = (intercepts + np.einsum("j,ajt->at", design.shift[columns], coefs[:, columns])).ravel()
-        constant /= self.scale
+        constant = (constant - np.tile(self._y_shift, n_solutions)) / self.scale
         stacked = stacked / self.scale
         w = self.weights[rows] / self.weights[rows].sum()
         total = np.zeros(n_solutions * T)
@@ -141,7 +147,7 @@ class Regression:
 
     def _least_squares(self, columns, v):
         B, intercept, excess = least_squares(self.design, self._Y, v, columns, self.fit_intercept)
-        return B * self.scale, intercept * self.scale, excess * self.scale**2
+        return B * self.scale, intercept * self.scale + self._y_shift, excess * self.scale**2
 
     def _problem(self):
         """The problem on all rows, in the form that pays."""
@@ -211,7 +217,8 @@ class Solutions:
         self.intercepts, self.gaps = np.zeros((n_alphas, problem.n_targets)), np.zeros(n_alphas)
         self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)
         k = len(self._latent)
-        self.intercepts[:k], self.gaps[:k] = intercepts * scale, result.gaps * scale**2
+        self.intercepts[:k] = intercepts * scale + regression._y_shift
+        self.gaps[:k] = result.gaps * scale**2
         self.n_iters[:k], self.converged[:k] = result.n_iters, result.converged
         self.n_passes = result.n_passes
         if k < n_alphas:

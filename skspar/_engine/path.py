@@ -96,7 +96,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
     n_passes = 1
 
     done = 0
-    while done < n_alphas and alphas[done] >= top:
+    # to rounding: units were changed since alpha_max was told
+    while done < n_alphas and alphas[done] >= top * (1.0 - 1e-14):
         coefs[done] = np.zeros((0, T))
         done += 1
     points, places = _with_leads(alphas[done:], top if start is None else 0.0)
