@@ -358,7 +358,7 @@ class GroupLasso(_GroupLassoBase):
     >>> X, y, groups = make_group_regression(n_informative_groups=2, random_state=0)
     >>> model = GroupLasso(alpha=0.1, groups=groups).fit(X, y)
     >>> model.active_groups_
-    [5, 8]
+    [2, 8]
     >>> model.relative_dual_gap_ <= 1e-6
     True
     """
@@ -443,8 +443,8 @@ class GroupLassoCV(_GroupLassoBase):
     Parameters
     ----------
     groups : None, int, array-like, list, mapping or callable, default=None
-        Which features form a group; see `GroupLasso`. (Groups of rows, for the splitter, are a
-        parameter of `fit`.)
+        Which features form a group; see `GroupLasso`. Groups of rows, for the splitter, are a
+        parameter of `fit`.
     group_weights : 'sqrt', None, array-like or mapping, default='sqrt'
         Weights w_g; see `GroupLasso`.
     l1_ratio : float or list of float, default=0.0
@@ -529,7 +529,7 @@ class GroupLassoCV(_GroupLassoBase):
     >>> X, y, groups = make_group_regression(n_informative_groups=2, random_state=0)
     >>> model = GroupLassoCV(groups=groups, selection_rule="1se").fit(X, y)
     >>> model.active_groups_
-    [5, 8]
+    [2, 3, 8]
     """
 
     _parameter_constraints: dict = {
@@ -761,7 +761,7 @@ class GroupLassoIC(_GroupLassoBase):
     >>> X, y, groups = make_group_regression(n_informative_groups=2, random_state=0)
     >>> model = GroupLassoIC(groups=groups).fit(X, y)
     >>> model.active_groups_
-    [5, 8]
+    [2, 3, 8]
     """
 
     _parameter_constraints: dict = {

@@ -9,6 +9,9 @@ from ._block_cd import block_descent, subtract_gram_product
 # Largest Newton system of several targets that is factorised; larger ones are solved by conjugate gradients.
 DENSE_NEWTON = 400
 
+# Outcomes of a Newton step.
+FAILED, STEPPED, KINK = range(3)
+
 
 def gap_parts(penalty, alpha, B, C, rss, dual_norms):
     """Duality gap of B given its correlations ``C = X' V R`` and ``rss = ||R||_V^2``.
@@ -155,7 +158,7 @@ class WorkingSet:
         while iteration < max_iter:
             descend(everything, 1)
             iteration += 1
-            active = np.flatnonzero(np.logical_or.reduceat(B.any(axis=1), part.ptr[:-1]))
+            active = self._active(B)
             n_active = int(part.sizes[active].sum())
             gap = self._gap(alpha, B, gradient)
             if gap <= gap_target and not exact:
@@ -172,15 +175,19 @@ class WorkingSet:
             # a flop of a cycle (vectors) takes about ten times one of a factorisation (blocks)
             cost += 20.0 * n_active * m * T
             newton_cost = _newton_cost(n_active, T)
-            stepped = False
+            outcome = FAILED
             if len(active) and cost >= newton_cost:
-                stepped = self._newton(alpha, active, B, gradient)
-                cost = 0.0
+                outcome = self._newton(alpha, active, B, gradient)
                 iteration += 1
-                if stepped and iteration % 20 == 0:
-                    gradient = self._gradient(B)
-                exact = not stepped or iteration % 20 == 0
-            if not stepped and len(active):
+                # what reached zero stays there while the rest moves on, as in an active-set method
+                while outcome == KINK and iteration < max_iter:
+                    active = self._active(B)
+                    outcome = self._newton(alpha, active, B, gradient) if len(active) else STEPPED
+                    iteration += 1
+                cost = 0.0
+                gradient = self._gradient(B)
+                exact = True
+            if outcome == FAILED and len(active):
                 sweeps = min(4, max_iter - iteration)
                 descend(active, sweeps)
                 cost += 20.0 * sweeps * n_active * m * T
@@ -191,11 +198,14 @@ class WorkingSet:
     def _gradient(self, B):
         """``q - G B``."""
         gradient = self._q.copy()
-        everything = np.arange(self.part.n_groups)
-        active = everything[np.logical_or.reduceat(B.any(axis=1), self.part.ptr[:-1])]
+        active = self._active(B)
         features = self._features_of(active)
         subtract_gram_product(self._G[:, : len(B)], self.part.ptr, active, B[features], gradient)
         return gradient
+
+    def _active(self, B):
+        """Groups with a nonzero coefficient."""
+        return np.flatnonzero(np.logical_or.reduceat(B.any(axis=1), self.part.ptr[:-1]))
 
     def _features_of(self, groups):
         return self.part.of_groups(groups)[1]
@@ -209,10 +219,11 @@ class WorkingSet:
         return self.problem.residual_at_zero - float(np.sum(B * (self._q + gradient)))
 
     def _newton(self, alpha, active, B, gradient):
-        """One Newton step on the nonzero coefficients of the active groups, with a backtracking line search.
+        """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
 
         On fixed support and signs the penalty is smooth, with Hessian ``bound_g / ||B_g|| (I - u u')``, u = B_g /
-        ||B_g||. B and gradient change in place. Returns False where no step lowers the objective.
+        ||B_g||. B and gradient change in place. Returns FAILED where no step lowers the objective, KINK where the step
+        ended with a group or coefficient at zero.
         """
         part, m = self.part, len(self.features)
         features = self._features_of(active)
@@ -230,28 +241,63 @@ class WorkingSet:
         units = b / norms[owner, None]
         step = _newton_direction(G, ridge, units, owner, slope, free)
         if step is None or not np.all(np.isfinite(step)):
-            return False
-        expected = float(np.sum(step * slope))
-        scale = self.problem.null_objective
-        penalty_before = float(group_bound @ norms) + entry_bound * float(np.abs(b).sum())
-        length = 1.0
-        for _ in range(12):
-            new = b + length * step
-            if entry_bound or part.positive:
-                # a coefficient that changes sign stops at zero; block descent decides what follows
-                new[new * b < 0.0] = 0.0
-            move = new - b
-            change = G @ move
-            new_norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", new, new), starts))
-            penalty = float(group_bound @ new_norms) + entry_bound * float(np.abs(new).sum())
-            decrease = float(np.sum(move * (gradient[features] - 0.5 * change))) + penalty_before - penalty
-            # below rounding level the objective cannot tell, and a full Newton step is right
-            if decrease > 0.0 or (length == 1.0 and 0.0 <= expected <= 1e-13 * scale and decrease > -1e-13 * scale):
-                B[features] = new
-                subtract_gram_product(self._G[:, :m], part.ptr, active, move, gradient)
-                return True
-            length *= 0.5 if length > 0.1 else 0.1
-        return False
+            return FAILED
+        length = _line_search(b, step, G, gradient[features], starts, group_bound, entry_bound, part.positive)
+        if length == 0.0:
+            return FAILED
+        new = b + length * step
+        # a step shorter than one ends at a kink: what it brought next to zero is zero
+        near = 1e-4 if length < 1.0 else 1e-12
+        vanished = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", new, new), starts)) <= near * norms
+        new[vanished[owner]] = 0.0
+        if entry_bound or part.positive:
+            new[np.abs(new) <= near * np.abs(b)] = 0.0
+        if part.positive:
+            np.maximum(new, 0.0, out=new)
+        B[features] = new
+        subtract_gram_product(self._G[:, :m], part.ptr, active, new - b, gradient)
+        return KINK if np.count_nonzero(new) < np.count_nonzero(b) else STEPPED
+
+
+def _line_search(b, step, G, gradient, starts, group_bound, entry_bound, positive):
+    """Length of the step that minimises the objective along it, at most one; zero where it does not descend.
+
+    The objective is convex along a line, and its derivative needs one product with G. Newton steps of nearly
+    dependent columns are long, and their minimum is often where a group or a coefficient vanishes: a kink that
+    halving the step would miss.
+    """
+    linear = float(np.sum(step * gradient))
+    quadratic = float(np.sum(step * (G @ step)))
+    bb, bs, ss = (np.add.reduceat(np.einsum("ij,ij->i", x, y), starts) for x, y in ((b, b), (b, step), (step, step)))
+
+    def derivative(t):
+        norms = np.sqrt(np.maximum(bb + 2.0 * t * bs + t * t * ss, 0.0))
+        slopes = np.divide(bs + t * ss, norms, out=np.zeros_like(norms), where=norms > 0.0)
+        value = t * quadratic - linear + float(group_bound @ slopes)
+        if entry_bound:
+            value += entry_bound * float(np.sum(np.sign(b + t * step) * step))
+        return value
+
+    start = derivative(0.0)
+    if not start < 0.0:
+        return 0.0
+    longest = 1.0
+    if positive:
+        # the first coefficient to reach zero ends the step
+        falling = step < 0.0
+        longest = min(1.0, float(np.min(-b[falling] / step[falling], initial=np.inf)))
+    if derivative(longest) <= -0.1 * start:
+        return longest
+    low, high = 0.0, longest
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if derivative(middle) < 0.0:
+            low = middle
+        else:
+            high = middle
+        if high - low <= 1e-10 * high:
+            break
+    return low if low > 0.0 else high
 
 
 def _newton_cost(d, T):
@@ -270,26 +316,39 @@ def _newton_direction(G, ridge, units, owner, slope, free):
     kept = np.flatnonzero(free)
     H = (np.kron(G, np.eye(T)) if T > 1 else G)[np.ix_(kept, kept)]
     u, own, r = units.ravel()[kept], np.repeat(owner, T)[kept], np.repeat(ridge, T)[kept]
-    H[np.diag_indices_from(H)] += r + 1e-14 * np.trace(H) / len(kept)
+    H[np.diag_indices_from(H)] += r
     starts = np.concatenate(([0], np.flatnonzero(np.diff(own)) + 1, [len(kept)]))
     for lo, hi in zip(starts[:-1], starts[1:]):
         H[lo:hi, lo:hi] -= r[lo] * np.outer(u[lo:hi], u[lo:hi])
-    try:
-        solution = cho_solve(cho_factor(H, lower=True, check_finite=False), slope.ravel()[kept], check_finite=False)
-    except LinAlgError:
+    factor = _factorise(H)
+    if factor is None:
         return None
+    solution = cho_solve(factor, slope.ravel()[kept], check_finite=False)
     step = np.zeros(d * T)
     step[kept] = solution
     return step.reshape(d, T)
 
 
+def _factorise(H):
+    """Cholesky factor of H, its diagonal raised by as little as rounding errors demand; None where that fails."""
+    diagonal = np.diag_indices_from(H)
+    unit = np.trace(H) / len(H)
+    for size in (1e-14, 1e-13, 1e-12, 1e-10):
+        raised = H.copy()
+        raised[diagonal] += size * unit
+        try:
+            return cho_factor(raised, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            continue
+    return None
+
+
 def _conjugate_gradients(G, ridge, units, owner, slope, free):
     """The Newton system of several targets, preconditioned by ``I_T x (G + diag(ridge))``."""
     H = G.copy()
-    H[np.diag_indices_from(H)] += ridge + 1e-14 * np.trace(G) / len(G)
-    try:
-        factor = cho_factor(H, lower=True, check_finite=False)
-    except LinAlgError:
+    H[np.diag_indices_from(H)] += ridge
+    factor = _factorise(H)
+    if factor is None:
         return None
     starts = np.concatenate(([0], np.flatnonzero(np.diff(owner)) + 1))
     blocked = ~free
