@@ -28,9 +28,7 @@ def make_design(X, v, fit_intercept):
     return DenseDesign(X, v, fit_intercept)
 
 
-def _large_shift(mean, deviation, fit_intercept):
-    if not fit_intercept:
-        return np.zeros_like(mean)
+def _large_shift(mean, deviation):
     return np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
 
 
@@ -48,19 +46,24 @@ class DenseDesign:
     def __init__(self, X, v, fit_intercept):
         self.X = X
         self.shape = X.shape
-        self.mean, self.deviation = dense_moments(X, v)
-        self.shift = _large_shift(self.mean, self.deviation, fit_intercept)
+        self.mean = self.shift = np.zeros(X.shape[1])
+        if fit_intercept:
+            self.mean, deviation = dense_moments(X, v)
+            self.shift = _large_shift(self.mean, deviation)
         itemsize = X.itemsize
         by_blas = X.dtype == np.float64 and itemsize in X.strides and min(X.strides) > 0
         # columns whose products are formed from float64, shifted copies
         self._copied = np.flatnonzero(self.shift) if by_blas else np.arange(X.shape[1])
 
-    def columns(self, columns, rows=None):
-        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given."""
+    def columns(self, columns, rows=None, origin=None):
+        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given.
+
+        ``origin`` takes the place of the shift, for every column of the design.
+        """
         if rows is None:
             rows = np.arange(self.shape[0])
         out = np.empty((len(rows), len(columns)), order="F")
-        dense_columns(self.X, rows, columns, self.shift, out)
+        dense_columns(self.X, rows, columns, self.shift if origin is None else origin, out)
         return out
 
     def correlate(self, R):
@@ -106,8 +109,10 @@ class SparseDesign:
         )
         self.X = X
         self.shape = X.shape
-        self.mean, self.deviation = sparse_moments(*self._arrays, v)
-        self.shift = _large_shift(self.mean, self.deviation, fit_intercept)
+        self.mean = self.shift = np.zeros(X.shape[1])
+        if fit_intercept:
+            self.mean, deviation = sparse_moments(*self._arrays, v)
+            self.shift = _large_shift(self.mean, deviation)
         self._all = np.arange(X.shape[1])
 
     def columns(self, columns, rows=None):

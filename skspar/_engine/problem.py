@@ -156,8 +156,8 @@ class Moments:
         x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p)), np.zeros((p, T)), np.zeros(T)
         everything = np.arange(p)
         step = max(1, CHUNK // max(p, 1))
-        origin = x_origin - design.shift
         if design.is_sparse:
+            origin = x_origin - design.shift
             full = np.zeros(design.shape[0])
             full[rows] = weights[rows]
             Z = full[:, None] * (Y - y_origin)
@@ -171,18 +171,27 @@ class Moments:
                 xx[:, piece] = design.correlate_some(everything, block) - np.outer(origin, block.sum(axis=0))
             xx = 0.5 * (xx + xx.T)
         else:
+            equal = np.all(weights[rows] == weights[rows[0]]) if len(rows) else True
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
                 root = np.sqrt(weights[part])[:, None]
-                Z = design.columns(everything, part)
-                Z -= origin
-                Z *= root
-                D = root * (Y[part] - y_origin)
-                x += Z.T @ root[:, 0]
-                y += D.T @ root[:, 0]
+                Z = design.columns(everything, part, x_origin)
+                D = Y[part] - y_origin
+                if not equal:
+                    Z *= root
+                    D *= root
+                    ones = root[:, 0]
+                else:
+                    ones = np.ones(len(part))
+                x += Z.T @ ones
+                y += D.T @ ones
                 xx += Z.T @ Z
                 xy += Z.T @ D
                 yy += np.einsum("ij,ij->j", D, D)
+            if equal and len(rows):
+                # equal weights need no pass over the block
+                for total in (x, y, xx, xy, yy):
+                    total *= weights[rows[0]]
         return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
 
 

@@ -65,7 +65,7 @@ class WorkingSet:
         self.part, self.features = self.penalty.of_groups(self.groups)
         m = len(self.features)
         if m > self._G.shape[0]:
-            bigger = np.empty((max(m, old + old // 2),) * 2, order="F")
+            bigger = np.empty((max(m, 2 * old, 256),) * 2, order="F")
             bigger[:old, :old] = self._G[:old, :old]
             self._G = bigger
         block = self.problem.gram(self.features, self.features[old:])
