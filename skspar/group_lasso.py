@@ -841,13 +841,13 @@ class GroupLassoIC(_GroupLassoBase):
                 )
             everything = np.arange(X.shape[1])
             coef, intercept, _ = regression.least_squares(everything)
-            variance = n * regression.training_errors(coef[None], intercept[None])[0] / left
+            variance = n * regression.training_errors(everything, coef[None], intercept[None])[0] / left
         else:
             variance = float(self.noise_variance)
         solutions = regression.path(self.l1_ratio, grid, self.tol, self.max_iter)
         _warn_unless_converged([solutions], regression.null_objective, self.tol, self.max_iter)
         df = solutions.degrees_of_freedom()
-        rss = n * T * regression.training_errors(solutions.coefs, solutions.intercepts)
+        rss = n * T * regression.training_errors(solutions.columns, solutions.values, solutions.intercepts)
         penalty = 2.0 if self.criterion == "aic" else np.log(n * T)
         # an exact fit has no noise: any other alpha is infinitely worse
         misfit = np.divide(rss, variance, out=np.where(rss > 0.0, np.inf, 0.0), where=variance > 0.0)

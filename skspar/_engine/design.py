@@ -45,7 +45,7 @@ class DenseDesign:
 
     def __init__(self, X, v, fit_intercept):
         self.X = X
-        self.shape = X.shape
+        self.shape, self.nbytes = X.shape, X.nbytes
         self.mean = self.shift = np.zeros(X.shape[1])
         if fit_intercept:
             self.mean, deviation = dense_moments(X, v)
@@ -108,7 +108,7 @@ class SparseDesign:
             X.indptr.astype(index_type, copy=False),
         )
         self.X = X
-        self.shape = X.shape
+        self.shape, self.nbytes = X.shape, sum(a.nbytes for a in self._arrays)
         self.mean = self.shift = np.zeros(X.shape[1])
         if fit_intercept:
             self.mean, deviation = sparse_moments(*self._arrays, v)

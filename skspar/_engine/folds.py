@@ -93,7 +93,10 @@ class Regression:
             solve_path(problem, penalty, grid[grid > 0.0] / self.scale, tol, max_iter)
             for problem, _, penalty, grid in tasks
         ]
-        results = drive(self.design, generators, _threads(n_jobs, verbose))
+        together = self._folds_at_once()
+        results = []
+        for start in range(0, len(generators), together):
+            results += drive(self.design, generators[start : start + together], _threads(n_jobs, verbose))
         solutions = [
             Solutions(self, problem, penalty, result, v, grid)
             for (problem, v, penalty, grid), result in zip(tasks, results)
@@ -101,22 +104,28 @@ class Regression:
         k = len(splits)
         return [solutions[i * k : (i + 1) * k] for i in range(len(l1_ratios))]
 
+    def _folds_at_once(self):
+        """How many paths may advance together: each keeps the Gram matrix of its working set."""
+        n, p = self.design.shape
+        # a working set rarely outgrows twice the rank; half of that squared is the factor of the support
+        each = 8.0 * 1.5 * min(p, 2 * n) ** 2
+        return max(1, int(max(64e6, 0.2 * self.design.nbytes) / each))
+
     def heldout_errors(self, solutions, test):
         """Weighted mean squared error of solutions on some rows, averaged over targets."""
-        return self._errors(solutions.coefs, solutions.intercepts, test)
+        return self._errors(solutions.columns, solutions.values, solutions.intercepts, test)
 
-    def training_errors(self, coefs, intercepts):
-        """Weighted mean squared error on all rows; shapes (n_solutions, p, T) and (n_solutions, T)."""
-        return self._errors(coefs, intercepts, np.arange(len(self.v)))
+    def training_errors(self, columns, values, intercepts):
+        """Weighted mean squared error on all rows; see `Solutions` for the shapes."""
+        return self._errors(columns, values, intercepts, np.arange(len(self.v)))
 
-    def _errors(self, coefs, intercepts, rows):
-        design, columns = self.design, np.flatnonzero(coefs.any(axis=(0, 2)))
-        n_solutions, _, T = coefs.shape
-        stacked = coefs[:, columns].transpose(1, 0, 2).reshape(len(columns), n_solutions * T)
+    def _errors(self, columns, values, intercepts, rows):
+        design = self.design
+        n_solutions, _, T = values.shape
+        stacked = values.transpose(1, 0, 2).reshape(len(columns), n_solutions * T) / self.scale
         # the design is read shifted, so the intercept takes the shift
-        constant = (intercepts + np.einsum("j,ajt->at", design.shift[columns], coefs[:, columns])).ravel()
+        constant = (intercepts + np.einsum("j,ajt->at", design.shift[columns], values)).ravel()
         constant = (constant - np.tile(self._y_shift, n_solutions)) / self.scale
-        stacked = stacked / self.scale
         w = self.weights[rows] / self.weights[rows].sum()
         total = np.zeros(n_solutions * T)
         if design.is_sparse:
@@ -198,33 +207,48 @@ class Solutions:
 
     Attributes
     ----------
-    coefs : ndarray of shape (n_alphas, p, T)
+    columns : ndarray
+        The columns of the design that can have nonzero coefficients.
+    values : ndarray of shape (n_alphas, len(columns), T)
+        Their coefficients.
     intercepts : ndarray of shape (n_alphas, T)
     gaps, n_iters, converged : ndarray of shape (n_alphas,)
     """
 
     def __init__(self, regression, problem, penalty, result, v, alphas):
-        scale, p, n_alphas = regression.scale, regression.design.shape[1], len(alphas)
+        scale, n_alphas, T = regression.scale, len(alphas), problem.n_targets
         self._regression, self._problem, self._penalty, self._alphas = regression, problem, penalty, alphas
         self._features, self._latent = result.features, result.padded()
-        columns = penalty.columns[result.features]
-        intercepts, unpenalized = problem.unpenalized_part(result.features, self._latent)
-        self.coefs = np.zeros((n_alphas, p, problem.n_targets))
-        for coef, B, b in zip(self.coefs, self._latent, unpenalized):
-            # columns repeat where groups overlap: the coefficient is the sum of the latent ones
-            np.add.at(coef, columns, B * scale)
-            coef[penalty.unpenalized] = b * scale
-        self.intercepts, self.gaps = np.zeros((n_alphas, problem.n_targets)), np.zeros(n_alphas)
-        self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)
+        in_play = penalty.columns[result.features]
         k = len(self._latent)
+        if k < n_alphas:
+            self.columns = np.arange(regression.design.shape[1])
+        else:
+            self.columns = np.union1d(in_play, penalty.unpenalized).astype(np.intp)
+        places = np.searchsorted(self.columns, in_play)
+        free = np.searchsorted(self.columns, penalty.unpenalized)
+        intercepts, unpenalized = problem.unpenalized_part(result.features, self._latent)
+        self.values = np.zeros((n_alphas, len(self.columns), T))
+        for value, B, b in zip(self.values, self._latent, unpenalized):
+            # columns repeat where groups overlap: the coefficient is the sum of the latent ones
+            np.add.at(value, places, B * scale)
+            value[free] = b * scale
+        self.intercepts, self.gaps = np.zeros((n_alphas, T)), np.zeros(n_alphas)
+        self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)
         self.intercepts[:k] = intercepts * scale + regression._y_shift
         self.gaps[:k] = result.gaps * scale**2
         self.n_iters[:k], self.converged[:k] = result.n_iters, result.converged
         self.n_passes = result.n_passes
         if k < n_alphas:
             # alpha = 0, where the grid has it: least squares
-            coef, self.intercepts[k:], self.gaps[k:] = regression._least_squares(np.arange(p), v)
-            self.coefs[k:] = coef
+            self.values[k:], self.intercepts[k:], self.gaps[k:] = regression._least_squares(self.columns, v)
+
+    @property
+    def coefs(self):
+        """Coefficients of all columns, (n_alphas, p, T)."""
+        coefs = np.zeros((len(self.values), self._regression.design.shape[1], self.values.shape[2]))
+        coefs[:, self.columns] = self.values
+        return coefs
 
     def degrees_of_freedom(self):
         """Degrees of freedom of each solution, the intercept not counted."""
@@ -234,7 +258,7 @@ class Solutions:
             for B, alpha in zip(self._latent, self._alphas)
         ]
         if len(found) < len(self._alphas):
-            rank = regression.rank(np.arange(regression.design.shape[1])) * self.coefs.shape[2]
+            rank = regression.rank(np.arange(regression.design.shape[1])) * self.values.shape[2]
             found += [rank] * (len(self._alphas) - len(found))
         return np.array(found, dtype=np.float64)
 

@@ -14,6 +14,9 @@ from .working_set import WorkingSet, gap_parts
 
 # Alphas of one request.
 BATCH = 6
+# Groups kept in play beside the active ones, as a multiple of these: more spare the passes that find them, and cost
+# rows and columns of the Gram matrix.
+SPARE = 1.5
 # Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
 LEAD = 0.35
 
@@ -146,13 +149,16 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
                 else:
                     first_failure = i
                     failed_gap, failed_C, failed_norms = gap, C, violation
-            wanted = np.maximum(wanted, np.where(violation > 1.0 + inner_tol, violation, 0.0))
+            found = np.where(violation > 1.0 + inner_tol, violation, 0.0)
+            if first_failure == i:
+                needed = found
+            elif first_failure is not None:
+                wanted = np.maximum(wanted, found)
 
         if first_failure is None:
             spent, attempts, best_gap = 0, 0, np.inf
             at = stop
             batch = min(batch + 2, BATCH)
-            _grow_by(work, wanted)
             continue
         spent = iterations[first_failure] + (spent if first_failure == 0 else 0)
         if first_failure > 0:
@@ -168,7 +174,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
             work.refine(solutions[first_failure], failed_C[work.features])
             batch = 1
         else:
-            _grow_by(work, wanted)
+            _grow_by(work, needed, wanted)
             batch = max(2, first_failure)
     return PathResult(work.features, coefs, gaps, n_iters, converged, n_passes)
 
@@ -176,19 +182,26 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
 def _look_ahead(work, norms, threshold):
     """Sequential strong rule (Tibshirani et al. 2012), limited to the likeliest groups."""
     candidates = np.flatnonzero(~work.member & (norms >= threshold))
-    limit = max(20, len(work.groups) // 4)
+    limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups))
     if len(candidates) > limit:
         candidates = candidates[np.argsort(-norms[candidates], kind="stable")[:limit]]
     work.grow(candidates)
 
 
-def _grow_by(work, wanted):
-    """Add the violating groups, the worst first where there are very many."""
-    candidates = np.flatnonzero(wanted)
+def _grow_by(work, needed, wanted):
+    """Add the groups that violate optimality, the worst first where there are very many.
+
+    ``needed`` holds violations at the first alpha that failed; those ``wanted`` further down the grid are exaggerated
+    (the solutions there lack the needed groups too), so they fill what spare room there is.
+    """
+    candidates = np.flatnonzero(needed)
     limit = max(100, len(work.groups))
     if len(candidates) > limit:
-        candidates = candidates[np.argsort(-wanted[candidates], kind="stable")[:limit]]
-    work.grow(candidates)
+        candidates = candidates[np.argsort(-needed[candidates], kind="stable")[:limit]]
+    more = np.flatnonzero(np.where(needed > 0.0, 0.0, wanted))
+    limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups) - len(candidates))
+    more = more[np.argsort(-wanted[more], kind="stable")[:limit]]
+    work.grow(np.concatenate([candidates, more]))
 
 
 def drive(design, generators, parallel=None):

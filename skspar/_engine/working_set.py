@@ -80,6 +80,11 @@ class WorkingSet:
         else:
             self._decompose(len(self.groups) - len(groups))
 
+    @property
+    def n_active(self):
+        """How many groups have a nonzero coefficient."""
+        return len(self._active(self.B)) if len(self.groups) else 0
+
     def _attach(self):
         m = len(self.features)
         for t, lasso in enumerate(self._lasso):
