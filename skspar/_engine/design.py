@@ -32,7 +32,7 @@ def _large_shift(mean, deviation):
     return np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
 
 
-def _pieces(total, width):
+def pieces(total, width):
     """Slices of ``range(total)`` such that a float64 block of that many rows of ``width`` stays within CHUNK."""
     step = max(1, CHUNK // max(width, 1))
     return [slice(start, min(start + step, total)) for start in range(0, total, step)]
@@ -73,7 +73,7 @@ class DenseDesign:
             out = self.X.T @ R
         else:
             out = np.empty((p, R.shape[1]))
-        for piece in _pieces(len(self._copied), n):
+        for piece in pieces(len(self._copied), n):
             chosen = self._copied[piece]
             out[chosen] = self.columns(chosen).T @ R
         return out
@@ -81,13 +81,13 @@ class DenseDesign:
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
         out = np.zeros((len(columns), R.shape[1]))
-        for rows in _pieces(self.shape[0], len(columns)):
+        for rows in pieces(self.shape[0], len(columns)):
             out += self.columns(columns, np.arange(rows.start, rows.stop)).T @ R[rows]
         return out
 
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""
-        for rows in _pieces(self.shape[0], len(columns)):
+        for rows in pieces(self.shape[0], len(columns)):
             R[rows] -= self.columns(columns, np.arange(rows.start, rows.stop)) @ B
 
 

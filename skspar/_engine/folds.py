@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from .degrees_of_freedom import degrees_of_freedom
-from .design import _pieces, make_design
+from .design import make_design, pieces
 from .least_squares import least_squares
 from .path import drive, largest_dual_norm, solve_path
 from .penalty import BlockPenalty
@@ -131,14 +131,14 @@ class Regression:
         if design.is_sparse:
             residual = np.zeros((design.shape[0], n_solutions * T))
             design.subtract_product(columns, stacked, residual)
-            pieces = [(rows, residual[rows])]
+            blocks = [(rows, residual[rows])]
         else:
-            pieces = (
+            blocks = (
                 (rows[piece], -(design.columns(columns, rows[piece]) @ stacked))
-                for piece in _pieces(len(rows), len(columns) + n_solutions * T)
+                for piece in pieces(len(rows), len(columns) + n_solutions * T)
             )
         start = 0
-        for part, residual in pieces:
+        for part, residual in blocks:
             residual -= constant
             residual += np.tile(self._Y[part], n_solutions)
             total += w[start : start + len(part)] @ residual**2

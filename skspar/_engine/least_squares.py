@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .design import _pieces
+from .design import pieces
 from .penalty import BlockPenalty
 from .problem import RowProblem
 
@@ -32,9 +32,9 @@ def least_squares(design, Y, v, columns, fit_intercept):
 
     else:
         kernel = np.zeros((len(v), len(v)))
-        for piece in _pieces(m, len(v)):
+        for piece in pieces(m, len(v)):
             Z = design.columns(columns[piece])
-            problem._project(Z)
+            problem.project(Z)
             Z *= root
             kernel += Z @ Z.T
         pseudo_inverse = _pseudo_inverse(kernel)
@@ -46,12 +46,12 @@ def least_squares(design, Y, v, columns, fit_intercept):
             return design.correlate_some(columns, weighted)
 
     B = np.zeros((m, Y.shape[1]))
-    residual = problem._Y.copy()
+    residual = problem.Y.copy()
     for _ in range(3):
         B += solve(residual)
-        residual = problem._Y.copy()
+        residual = problem.Y.copy()
         design.subtract_product(columns, B, residual)
-        problem._project(residual)
+        problem.project(residual)
     C = design.correlate_some(columns, v[:, None] * residual)
     excess = 0.5 * max(float(np.sum(C * solve(residual))), 0.0)
     intercept = problem.unpenalized_part(everything, [B])[0][0]

@@ -15,7 +15,7 @@ alone.
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from .design import CHUNK, _pieces
+from .design import CHUNK, pieces
 
 
 class RowProblem:
@@ -37,9 +37,9 @@ class RowProblem:
         Y = Y - self._y_mean
         self.null_objective = 0.5 * float(v @ np.einsum("ij,ij->i", Y, Y))
         self._y_basis = self._basis.T @ (v[:, None] * Y)
-        self._Y = Y - self._basis @ self._y_basis
-        self._project(self._Y)
-        self.residual_at_zero = float(v @ np.einsum("ij,ij->i", self._Y, self._Y))
+        self.Y = Y - self._basis @ self._y_basis
+        self.project(self.Y)
+        self.residual_at_zero = float(v @ np.einsum("ij,ij->i", self.Y, self.Y))
 
     def _make_basis(self):
         """V-orthonormal basis of the unpenalised columns (centred if there is an intercept)."""
@@ -69,7 +69,7 @@ class RowProblem:
     def unpenalized_rank(self):
         return len(self._u_order)
 
-    def _project(self, M):
+    def project(self, M):
         """Make the columns of M orthogonal to the intercept and the unpenalised columns, in place."""
         if self.fit_intercept:
             M -= self.v @ M
@@ -78,7 +78,7 @@ class RowProblem:
 
     def correlations_at_zero(self):
         """``X' V Y`` (n_features, n_targets); a generator like ``evaluate``."""
-        product = yield np.asfortranarray(self.v[:, None] * self._Y)
+        product = yield np.asfortranarray(self.v[:, None] * self.Y)
         return self._take(product)
 
     def _take(self, product):
@@ -87,9 +87,9 @@ class RowProblem:
     def gram(self, K, N):
         """``X_K' V X_N``."""
         out = np.empty((len(K), len(N)))
-        for piece in _pieces(len(N), len(self.v)):
+        for piece in pieces(len(N), len(self.v)):
             XN = self.design.columns(self._columns[N[piece]])
-            self._project(XN)
+            self.project(XN)
             XN *= self.v[:, None]
             out[:, piece] = self.design.correlate_some(self._columns[K], XN)
         return out
@@ -101,10 +101,10 @@ class RowProblem:
         """
         stacked = np.hstack(solutions)
         used = np.flatnonzero(stacked.any(axis=1))
-        R = np.asfortranarray(np.tile(self._Y, len(solutions)))
+        R = np.asfortranarray(np.tile(self.Y, len(solutions)))
         if len(used):
             self.design.subtract_product(self._columns[features[used]], stacked[used], R)
-            self._project(R)
+            self.project(R)
         weighted = self.v[:, None] * R
         rss = np.einsum("ij,ij->j", R, weighted).reshape(len(solutions), -1).sum(axis=1)
         product = yield weighted
@@ -165,7 +165,7 @@ class Moments:
             x[:] = design.correlate_some(everything, full[:, None])[:, 0] - origin * full.sum()
             xy -= np.outer(origin, Z.sum(axis=0))
             y, yy = Z.sum(axis=0), np.einsum("ij,ij->j", Z, Y - y_origin)
-            for piece in _pieces(p, design.shape[0]):
+            for piece in pieces(p, design.shape[0]):
                 block = design.columns(everything[piece]) - origin[piece]
                 block *= full[:, None]
                 xx[:, piece] = design.correlate_some(everything, block) - np.outer(origin, block.sum(axis=0))

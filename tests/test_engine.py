@@ -1,0 +1,150 @@
+"""The parts of the engine, each against a plain NumPy computation or against another part that must agree."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from _oracles import dual_norm
+from scipy import sparse
+from sklearn.linear_model import Lasso
+from sklearn.model_selection import KFold
+
+import skspar._engine.folds as folds
+from skspar import GroupLasso
+from skspar._engine._active_set import LassoActiveSet
+from skspar._engine.design import make_design
+from skspar._engine.folds import Regression
+from skspar._engine.penalty import BlockPenalty
+
+
+def layout(sizes, **options):
+    ptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.intp)
+    return BlockPenalty(np.arange(ptr[-1]), ptr, np.sqrt(sizes).astype(float), **options)
+
+
+@pytest.mark.parametrize("by_moments", [True, False], ids=["moments", "rows"])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csc_array], ids=["dense", "csc"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("sizes, l1_ratio", [([1] * 12, 0.0), ([3, 4, 5], 0.0), ([3, 4, 5], 0.4)], ids=str)
+def test_coefficients_of_folds_are_those_of_copies(rng, monkeypatch, by_moments, container, weighted, sizes, l1_ratio):
+    monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points: by_moments)
+    X, Y = rng.normal(size=(50, 12)) + 3.0, rng.normal(size=(50, 2))
+    Y[:, 0] += X[:, 0] - X[:, 4]
+    weights = rng.uniform(0.2, 2.0, 50) if weighted else np.ones(50)
+    regression = Regression(container(X), Y, weights, layout(sizes), True, 10)
+    alphas = regression.alpha_max(l1_ratio) * np.array([0.7, 0.3, 0.05])
+    splits = list(KFold(4).split(X))
+    [solutions] = regression.folds([l1_ratio], [alphas], splits, 1e-14, 10_000)
+    for fold, (train, _) in zip(solutions, splits):
+        copy = Regression(container(X[train]), Y[train], weights[train], layout(sizes), True, 10)
+        expected = copy.path(l1_ratio, alphas, 1e-14, 10_000)
+        np.testing.assert_allclose(fold.coefs, expected.coefs, atol=1e-8)
+        np.testing.assert_allclose(fold.intercepts, expected.intercepts, atol=1e-8)
+
+
+@pytest.mark.parametrize("unpenalized", [[], [1, 4]], ids=["", "unpenalized"])
+@pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", ""])
+def test_moments_and_rows_agree(rng, monkeypatch, unpenalized, fit_intercept):
+    X, Y = rng.normal(size=(80, 9)) + rng.normal(size=9), rng.normal(size=(80, 1))
+    kept = np.setdiff1d(np.arange(9), unpenalized)
+    penalty = BlockPenalty(kept, np.arange(len(kept) + 1), np.ones(len(kept)), np.array(unpenalized, dtype=np.intp))
+    found = []
+    for by_moments in (True, False):
+        monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points, answer=by_moments: answer)
+        regression = Regression(X, Y, np.ones(80), penalty, fit_intercept, 10)
+        found.append(regression.path(0.0, regression.alpha_max(0.0) * np.array([0.5, 0.01]), 1e-13, 1000))
+    np.testing.assert_allclose(found[0].coefs, found[1].coefs, atol=1e-10)
+    np.testing.assert_allclose(found[0].intercepts, found[1].intercepts, atol=1e-10)
+
+
+def test_active_set_follows_a_path_in_both_directions(rng):
+    # supports grow and shrink, so columns of the factor are appended and rotated away; the answer has no memory
+    X, y = rng.normal(size=(40, 25)), rng.normal(size=40)
+    G, q = np.asfortranarray(X.T @ X / 40), X.T @ y / 40
+    solver = LassoActiveSet()
+    solver.attach(G, q)
+    for alpha in np.abs(q).max() * np.array([0.9, 0.5, 0.1, 0.01, 0.3, 0.8, 0.001, 0.6]):
+        iterations, reached = solver.solve(np.full(25, alpha), 1e-12, 1000)
+        assert reached and iterations < 200
+        expected = Lasso(alpha, fit_intercept=False, tol=1e-15, max_iter=100_000).fit(X, y).coef_
+        np.testing.assert_allclose(solver.coefficients, expected, atol=1e-9)
+        np.testing.assert_allclose(solver.residual_gradient, q - G @ solver.coefficients, atol=1e-12)
+
+
+def test_active_set_exchanges_dependent_features(rng):
+    # more features than rows: at a small penalty a feature can enter only in exchange for another
+    X, y = rng.normal(size=(6, 30)), rng.normal(size=6)
+    solver = LassoActiveSet()
+    solver.attach(np.asfortranarray(X.T @ X / 6), X.T @ y / 6)
+    for alpha in (1e-1, 1e-3, 1e-6):
+        _, reached = solver.solve(np.full(30, alpha), 1e-9, 1000)
+        assert reached
+        assert np.count_nonzero(solver.coefficients) <= 6
+        gradient = X.T @ (y - X @ solver.coefficients) / 6
+        assert np.abs(gradient).max() <= alpha * (1 + 1e-6)
+
+
+def test_active_set_says_that_it_did_not_finish(rng):
+    X, y = rng.normal(size=(40, 25)), rng.normal(size=40)
+    solver = LassoActiveSet()
+    solver.attach(np.asfortranarray(X.T @ X / 40), X.T @ y / 40)
+    assert solver.solve(np.full(25, 1e-3), 1e-12, 1) == (1, False)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1e-3, 0.3, 0.97, 1.0])
+@pytest.mark.parametrize("positive", [False, True], ids=["", "positive"])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_dual_norms(rng, l1_ratio, positive, scale):
+    sizes = [1, 4, 2, 7, 1]
+    penalty = layout(sizes, l1_ratio=l1_ratio, positive=positive)
+    C = scale * rng.normal(size=(15, 3))
+    C[5:7] = 0.0
+    expected = [
+        dual_norm(C, [np.arange(penalty.ptr[g], penalty.ptr[g + 1])], [penalty.weights[g]], l1_ratio, positive)
+        for g in range(5)
+    ]
+    np.testing.assert_allclose(penalty.dual_norms(C), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["C", "F", "strided", "csc", "csc int64"])
+def test_designs_compute_the_same(rng, dtype, kind):
+    X = rng.normal(size=(30, 8)).astype(dtype)
+    X[:, 2] += 1000.0  # seen shifted
+    X[rng.random((30, 8)) < 0.4] = 0.0
+    X[:, 2] = 1000.0 + rng.normal(size=30)
+    exact = X.astype(np.float64)
+    if kind in ("C", "F"):
+        stored = np.array(X, order=kind)
+    elif kind == "strided":
+        stored = np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+    else:
+        stored = sparse.csc_array(X)
+        if kind.endswith("int64"):
+            stored.indices, stored.indptr = stored.indices.astype(np.int64), stored.indptr.astype(np.int64)
+    v = rng.random(30)
+    v /= v.sum()
+    design = make_design(stored, v, True)
+    np.testing.assert_allclose(design.mean, v @ exact, rtol=1e-12)
+    np.testing.assert_array_equal(np.flatnonzero(design.shift), [2])
+    shifted = exact - design.shift
+    R, B, some = rng.normal(size=(30, 3)), rng.normal(size=(2, 3)), np.array([2, 5])
+    np.testing.assert_allclose(design.columns(some), shifted[:, some], rtol=1e-14)
+    np.testing.assert_allclose(design.correlate(R), shifted.T @ R, atol=1e-10)
+    np.testing.assert_allclose(design.correlate_some(some, R), shifted[:, some].T @ R, atol=1e-10)
+    expected = R - shifted[:, some] @ B
+    design.subtract_product(some, B, R)
+    np.testing.assert_allclose(R, expected, atol=1e-12)
+
+
+def test_threads_do_not_disturb_each_other(rng):
+    problems = [(rng.normal(size=(40, 60)), rng.normal(size=40)) for _ in range(8)]
+
+    def fit(problem):
+        return GroupLasso(0.05, groups=4, l1_ratio=0.2, tol=1e-12).fit(*problem).coef_
+
+    alone = [fit(problem) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(fit, problems * 3))
+    for k, coef in enumerate(together):
+        np.testing.assert_allclose(coef, alone[k % 8], atol=1e-12)
