@@ -31,6 +31,9 @@ def path(X, y, **params):
     return group_lasso_path(X, y, **{"alphas": 3, **params})
 
 
+TWICE = "(more than once|twice|repeat|duplicate)"
+AT_LEAST_ZERO = "(>= 0|non-?negative)"
+
 BAD_GROUPS = {
     "too few labels": (dict(groups=[0, 0, 1]), mentions("groups", "3", "6")),
     "too many labels": (dict(groups=np.zeros(8, dtype=int)), mentions("groups", "8", "6")),
@@ -48,11 +51,11 @@ BAD_GROUPS = {
     "overlap": (dict(groups=[[0, 1, 2], [2, 3], [3, 4, 5]]), mentions("groups", "overlap", "latent", "2, 3")),
     "duplicate": (
         dict(groups=[[0, 1, 1], [2, 3, 4, 5]]),
-        mentions("groups", "(more than once|twice|repeat|duplicate)"),
+        mentions("groups", TWICE),
     ),
     "duplicate, latent": (
         dict(groups=[[0, 1, 1], [2, 3, 4, 5]], overlap="latent"),
-        mentions("groups", "(more than once|twice|repeat|duplicate)"),
+        mentions("groups", TWICE),
     ),
     "negative index": (dict(groups=[[0, 1, 2], [3, 4, -1]]), mentions("groups", "-1", "(6|5)")),
     "index out of range": (dict(groups=[[0, 1, 2], [3, 4, 5, 6]]), mentions("groups", "6")),
@@ -69,7 +72,7 @@ BAD_WEIGHTS = {
     "matrix": (dict(groups=2, group_weights=np.ones((3, 1))), mentions("group_weights")),
     "negative": (
         dict(groups=2, group_weights=[1.0, -1.0, 1.0]),
-        mentions("group_weights", "-1", "(>= 0|non-?negative)"),
+        mentions("group_weights", "-1", AT_LEAST_ZERO),
     ),
     "NaN": (dict(groups=2, group_weights=[1.0, np.nan, 1.0]), mentions("group_weights", "(nan|finite)")),
     "infinite": (dict(groups=2, group_weights=[1.0, np.inf, 1.0]), mentions("group_weights", "(inf|finite)")),
