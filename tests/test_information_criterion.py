@@ -22,7 +22,7 @@ def numerical_degrees_of_freedom(X, y, alphas, sample_weight=None, fit_intercept
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             path = group_lasso_path(
-                X, y, alphas=alphas, sample_weight=sample_weight, tol=1e-14, return_intercepts=fit_intercept, **params
+                X, y, alphas=alphas, sample_weight=sample_weight, tol=1e-15, return_intercepts=fit_intercept, **params
             )
         coefs = path[1].reshape(-1, *path[1].shape[-2:])
         intercepts = path[3].reshape(-1, 1, len(alphas)) if fit_intercept else 0
