@@ -920,10 +920,16 @@ def _warn_unless_converged(solutions, null_objective, tol, max_iter):
     total = sum(len(s.converged) for s in solutions)
     gap = max(float(s.gaps[~s.converged].max(initial=0.0)) for s in solutions)
     relative = gap / null_objective if null_objective > 0.0 else 0.0
+    if any(np.any(s.n_iters[~s.converged] >= max_iter) for s in solutions):
+        advice = f"Increase max_iter (now {max_iter}) or tol, or avoid very small alphas."
+    else:
+        advice = (
+            "Rounding of the numbers lets it fall no further: more iterations will not help. Increase tol; centre the "
+            "columns (fit_intercept=True) if their means are far from zero; look for nearly collinear columns."
+        )
     warnings.warn(
         f"{missed} of {total} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, relative to the "
-        f"null objective {relative:.3g}. Increase max_iter (now {max_iter}) or tol, avoid very small alphas, or look "
-        "for nearly collinear columns.",
+        f"null objective {relative:.3g}. {advice}",
         ConvergenceWarning,
         stacklevel=3,
     )

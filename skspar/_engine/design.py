@@ -1,9 +1,13 @@
 """What the solvers ask of a design matrix: products with it, and copies of a few of its columns.
 
-A design is never centred, weighted, cast or copied as a whole. Column j is seen as ``X[:, j] - shift[j]``: columns
-whose mean is more than a hundred times their spread are shifted by that mean whenever they are read, because a
-correction after the product cancels (mean / spread = 1e6 would cost ten digits of a Gram matrix).
+A design is never centred, weighted, cast or copied as a whole. Columns whose mean is more than a hundred times their
+spread are shifted by that mean whenever they are read. With an intercept the shifted column takes the place of the
+column, because a correction after the product cancels (mean / spread = 1e6 would cost ten digits of a Gram matrix).
+Without one the mean's part of a product is added back, computed with twice the digits: residuals and correlations at
+a given solution are then as accurate as those of centred columns.
 """
+
+import math
 
 import numpy as np
 from scipy import sparse
@@ -28,8 +32,43 @@ def make_design(X, v, fit_intercept):
     return DenseDesign(X, v, fit_intercept)
 
 
-def _large_shift(mean, deviation):
-    return np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
+def _shifts(mean, deviation, fit_intercept):
+    """The means, what every operation subtracts from the columns, and what products add back."""
+    none = np.zeros(len(mean))
+    large = np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
+    return (mean, large, none) if fit_intercept else (none, none, large)
+
+
+def _add_means(means, R, out):
+    """``out += means 1'R``."""
+    some = np.flatnonzero(means)
+    if len(some):
+        out[some] += np.outer(means[some], R.sum(axis=0))
+
+
+def _subtract_means(means, B, R):
+    """``R -= 1 means' B``."""
+    some = np.flatnonzero(means)
+    if len(some):
+        for part in _exact_products(means[some], B[some]):
+            R -= part
+
+
+def _exact_products(m, B):
+    """``m' B`` for a vector m: the product rounded once, and what the rounding lost."""
+    # a product's rounding error is itself a number (Dekker 1971), and fsum adds without any
+    m, b = m[:, None], B
+    product = m * b
+    split = 134217729.0  # 2^27 + 1
+    m_high = split * m - (split * m - m)
+    b_high = split * b - (split * b - b)
+    m_low, b_low = m - m_high, b - b_high
+    error = ((m_high * b_high - product) + m_high * b_low + m_low * b_high) + m_low * b_low
+    high, low = np.empty(B.shape[1]), np.empty(B.shape[1])
+    for t, terms in enumerate(np.concatenate([product, error]).T.tolist()):
+        high[t] = math.fsum(terms)
+        low[t] = math.fsum([*terms, -high[t]])
+    return high, low
 
 
 def pieces(total, width):
@@ -39,24 +78,30 @@ def pieces(total, width):
 
 
 class DenseDesign:
-    """A float32 or float64 array in any memory order."""
+    """A float32 or float64 array in any memory order.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (p,)
+        Weighted means; zero without an intercept.
+    shift : ndarray of shape (p,)
+        Every operation sees ``X - shift``.
+    """
 
     is_sparse = False
 
     def __init__(self, X, v, fit_intercept):
         self.X = X
         self.shape, self.nbytes = X.shape, X.nbytes
-        self.mean = self.shift = np.zeros(X.shape[1])
-        if fit_intercept:
-            self.mean, deviation = dense_moments(X, v)
-            self.shift = _large_shift(self.mean, deviation)
+        self.mean, self.shift, self._added = _shifts(*dense_moments(X, v), fit_intercept)
+        self._read = self.shift + self._added
         itemsize = X.itemsize
         by_blas = X.dtype == np.float64 and itemsize in X.strides and min(X.strides) > 0
         # columns whose products are formed from float64, shifted copies
-        self._copied = np.flatnonzero(self.shift) if by_blas else np.arange(X.shape[1])
+        self._copied = np.flatnonzero(self._read) if by_blas else np.arange(X.shape[1])
 
     def columns(self, columns, rows=None, origin=None):
-        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given.
+        """Float64 copy of some columns, Fortran-ordered; all rows, or those given.
 
         ``origin`` takes the place of the shift, for every column of the design.
         """
@@ -75,24 +120,27 @@ class DenseDesign:
             out = np.empty((p, R.shape[1]))
         for piece in pieces(len(self._copied), n):
             chosen = self._copied[piece]
-            out[chosen] = self.columns(chosen).T @ R
+            out[chosen] = self.columns(chosen, origin=self._read).T @ R
+        _add_means(self._added, R, out)
         return out
 
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
         out = np.zeros((len(columns), R.shape[1]))
         for rows in pieces(self.shape[0], len(columns)):
-            out += self.columns(columns, np.arange(rows.start, rows.stop)).T @ R[rows]
+            out += self.columns(columns, np.arange(rows.start, rows.stop), self._read).T @ R[rows]
+        _add_means(self._added[columns], R, out)
         return out
 
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""
+        _subtract_means(self._added[columns], B, R)
         for rows in pieces(self.shape[0], len(columns)):
-            R[rows] -= self.columns(columns, np.arange(rows.start, rows.stop)) @ B
+            R[rows] -= self.columns(columns, np.arange(rows.start, rows.stop), self._read) @ B
 
 
 class SparseDesign:
-    """A CSC matrix; nothing of it is made dense but a few columns at a time."""
+    """A CSC matrix; nothing of it is made dense but a few columns at a time. See `DenseDesign`."""
 
     is_sparse = True
 
@@ -109,14 +157,12 @@ class SparseDesign:
         )
         self.X = X
         self.shape, self.nbytes = X.shape, sum(a.nbytes for a in self._arrays)
-        self.mean = self.shift = np.zeros(X.shape[1])
-        if fit_intercept:
-            self.mean, deviation = sparse_moments(*self._arrays, v)
-            self.shift = _large_shift(self.mean, deviation)
+        self.mean, self.shift, self._added = _shifts(*sparse_moments(*self._arrays, v), fit_intercept)
+        self._read = self.shift + self._added
         self._all = np.arange(X.shape[1])
 
     def columns(self, columns, rows=None):
-        """Float64 copy of some shifted columns, Fortran-ordered; all rows, or those given."""
+        """Float64 copy of some columns, Fortran-ordered; all rows, or those given."""
         out = np.empty((self.shape[0], len(columns)), order="F")
         sparse_columns(*self._arrays, columns, self.shift, out)
         return out if rows is None else out[rows]
@@ -128,12 +174,14 @@ class SparseDesign:
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
         out = np.empty((len(columns), R.shape[1]))
-        sparse_correlate(*self._arrays, columns, self.shift, np.ascontiguousarray(R), out)
+        sparse_correlate(*self._arrays, columns, self._read, np.ascontiguousarray(R), out)
+        _add_means(self._added[columns], R, out)
         return out
 
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""
         rows = np.ascontiguousarray(R)
-        sparse_subtract_product(*self._arrays, columns, self.shift, np.ascontiguousarray(B), rows)
+        _subtract_means(self._added[columns], B, rows)
+        sparse_subtract_product(*self._arrays, columns, self._read, np.ascontiguousarray(B), rows)
         if rows is not R:
             R[...] = rows

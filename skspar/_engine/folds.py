@@ -5,6 +5,8 @@ advance together, and what they ask of X is one matrix product. Tall designs: th
 computed once, and a fold's are those of all rows minus its own.
 """
 
+from functools import partial
+
 import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
@@ -45,7 +47,8 @@ class Regression:
         largest = np.abs(Y[present]).max(axis=0, initial=0.0)
         Y = Y - self._y_shift
         Y[:, np.abs(Y[present]).max(axis=0, initial=0.0) <= 8.0 * np.finfo(np.float64).eps * largest] = 0.0
-        self.scale = float(np.abs(Y[present]).max(initial=0.0)) or 1.0
+        # a power of two: the coefficients given back are, to the last bit, those that were certified
+        self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(Y[present]).max(initial=0.0))[1], -1000, 1000))
         self._Y = Y / self.scale
         self._by_moments = _moments_pay(self.design, n_points)
         self._moments = None
@@ -163,7 +166,7 @@ class Regression:
         if self._by_moments:
             if self._moments is None:
                 self._moments = self._moments_of(self.weights, np.arange(len(self.v)))
-            problem = MomentProblem(self._moments, self.penalty, self.fit_intercept)
+            problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self._rows)
             if problem.reliable:
                 return problem
         return self._rows
@@ -197,7 +200,8 @@ class Regression:
             else:
                 moments = self._moments - heldout[k]
                 heldout[k] = None
-            problem = MomentProblem(moments, self.penalty, self.fit_intercept)
+            rows = partial(RowProblem, self.design, self._Y, w / w.sum(), self.penalty, self.fit_intercept)
+            problem = MomentProblem(moments, self.penalty, self.fit_intercept, rows)
             problems.append(problem if problem.reliable else None)
         return problems
 

@@ -121,7 +121,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
         for alpha in points[at:stop]:
             iterations.append(work.solve(alpha, inner_tol, max_iter, 0.1 * target))
             solutions.append(work.B.copy())
-        correlations, rss = yield from problem.evaluate(work.features, solutions)
+        correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
         n_passes += 1
 
         wanted = np.zeros(penalty.n_groups)

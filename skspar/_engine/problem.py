@@ -94,10 +94,11 @@ class RowProblem:
             out[:, piece] = self.design.correlate_some(self._columns[K], XN)
         return out
 
-    def evaluate(self, features, solutions):
+    def evaluate(self, features, solutions, accuracy):
         """Correlations and residual sums of squares of some solutions, each of shape (len(features), n_targets).
 
-        Returns lists; the correlations have shape (n_features, n_targets).
+        Returns lists; the correlations have shape (n_features, n_targets). ``accuracy`` is what rounding may change a
+        duality gap by; the rows themselves have no better answer to give.
         """
         stacked = np.hstack(solutions)
         used = np.flatnonzero(stacked.any(axis=1))
@@ -196,7 +197,10 @@ class Moments:
 
 
 class MomentProblem:
-    """The same problem from moments: no rows, so every question is answered without a pass over X.
+    """The same problem from moments, so that hardly a question needs a pass over X.
+
+    ``rows`` makes the `RowProblem`: moments cancel where coefficients are large beside the fit, so solutions there are
+    certified from the rows.
 
     Attributes
     ----------
@@ -204,14 +208,16 @@ class MomentProblem:
         False where the unpenalised columns are too nearly collinear for moments; use the rows then.
     """
 
-    def __init__(self, moments, penalty, fit_intercept):
+    def __init__(self, moments, penalty, fit_intercept, rows):
         self.penalty, self.fit_intercept = penalty, fit_intercept
+        self._make_rows, self._rows = rows, None
         self._columns = penalty.columns
         self.n_targets = len(moments.y)
         weight = moments.weight
         self._x_mean = moments.x / weight
         self._y_mean = moments.y / weight
         G, q, yy = moments.xx / weight, moments.xy / weight, moments.yy / weight
+        self._sizes, self._y_size = np.sqrt(np.diag(G)), np.sqrt(yy)
         if fit_intercept:
             raw = np.diag(G).copy()
             G -= np.outer(self._x_mean, self._x_mean)
@@ -256,9 +262,13 @@ class MomentProblem:
         """``X_K' V X_N``."""
         return self._G[np.ix_(self._columns[K], self._columns[N])]
 
-    def evaluate(self, features, solutions):
+    def evaluate(self, features, solutions, accuracy):
         """Correlations and residual sums of squares; see `RowProblem.evaluate`."""
         columns = self._columns[features]
+        if max(self._rounding(columns, B) for B in solutions) > accuracy:
+            if self._rows is None:
+                self._rows = self._make_rows()
+            return (yield from self._rows.evaluate(features, solutions, accuracy))
         correlations, rss = [], []
         for B in solutions:
             used = np.flatnonzero(B.any(axis=1))
@@ -267,7 +277,10 @@ class MomentProblem:
             rss.append(self.residual_at_zero - float(np.sum(B[used] * (self._q + C)[columns[used]])))
             correlations.append(C[self._columns])
         return correlations, np.maximum(rss, 0.0)
-        yield  # a generator, like that of RowProblem
+
+    def _rounding(self, columns, B):
+        """What rounding may change the duality gap of a solution by."""
+        return 4.0 * np.finfo(np.float64).eps * float(np.sum((self._y_size + self._sizes[columns] @ np.abs(B)) ** 2))
 
     def unpenalized_part(self, features, solutions):
         """Intercepts (n_solutions, n_targets) and coefficients of the unpenalised columns for some solutions."""

@@ -9,6 +9,9 @@ from ._block_cd import block_descent, subtract_gram_product
 # Largest Newton system of several targets that is factorised; larger ones are solved by conjugate gradients.
 DENSE_NEWTON = 400
 
+# What a cycle and a Newton step cost beside their arithmetic, in flops of a factorisation.
+CYCLE_OVERHEAD, NEWTON_OVERHEAD = 3e4, 1e5
+
 # Outcomes of a Newton step.
 FAILED, STEPPED, KINK = range(3)
 
@@ -175,10 +178,10 @@ class WorkingSet:
             # at rounding level nothing improves any more
             stalled = stalled + 1 if gap > 0.9 * best else 0
             best = min(best, gap)
-            if stalled >= 20 and best <= 1e-11 * self.problem.null_objective:
+            if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * self._rounding(B)):
                 break
             # a flop of a cycle (vectors) takes about ten times one of a factorisation (blocks)
-            cost += 20.0 * n_active * m * T
+            cost += 20.0 * n_active * m * T + CYCLE_OVERHEAD
             newton_cost = _newton_cost(n_active, T)
             outcome = FAILED
             if len(active) and cost >= newton_cost:
@@ -222,6 +225,11 @@ class WorkingSet:
 
     def _rss(self, B, gradient):
         return self.problem.residual_at_zero - float(np.sum(B * (self._q + gradient)))
+
+    def _rounding(self, B):
+        """What rounding may change the gap by, for products with the Gram matrix."""
+        sizes = np.sqrt(self._G.diagonal()[: len(B)])
+        return 4.0 * np.finfo(np.float64).eps * float(np.sum((sizes @ np.abs(B)) ** 2))
 
     def _newton(self, alpha, active, B, gradient):
         """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
@@ -308,8 +316,8 @@ def _line_search(b, step, G, gradient, starts, group_bound, entry_bound, positiv
 def _newton_cost(d, T):
     """Floating-point operations of a Newton step on d features and T targets."""
     if T == 1 or d * T <= DENSE_NEWTON:
-        return (d * T) ** 3 / 3.0 + 1e5
-    return d**3 / 3.0 + 100.0 * d * d * T
+        return (d * T) ** 3 / 3.0 + NEWTON_OVERHEAD
+    return d**3 / 3.0 + 100.0 * d * d * T + NEWTON_OVERHEAD
 
 
 def _newton_direction(G, ridge, units, owner, slope, free):
