@@ -262,6 +262,39 @@ def test_path_to_a_thousandth_of_alpha_max(kind, layout, l1_ratio):
     check_path(path, problem, 1e-9, True)
 
 
+@pytest.mark.parametrize("container", ["C", "csc"])
+@pytest.mark.parametrize("n_targets", [1, 3])
+@pytest.mark.parametrize("l1_ratio, positive", [(0.0, False), (0.3, False), (0.0, True), (0.3, True)])
+@pytest.mark.parametrize("tol", [1e-6, 1e-10])
+def test_path_with_many_more_active_features_than_rows(container, n_targets, l1_ratio, positive, tol):
+    # so many that the solver leaves the Gram matrix for the columns themselves
+    problem, params = random_problem(
+        seeded(container, n_targets, l1_ratio),
+        15,
+        160,
+        "equal",
+        n_targets,
+        l1_ratio,
+        weighted=True,
+        container=container,
+    )
+    problem.positive = positive
+    path = group_lasso_path(
+        problem.X,
+        problem.y,
+        **path_arguments(params),
+        positive=positive,
+        sample_weight=problem.sample_weight,
+        alphas=12,
+        eps=1e-3,
+        tol=tol,
+        return_intercepts=True,
+    )
+    check_path(path, problem, 1.01 * tol + 1e-13, True)
+    active = path[1][..., -1].reshape(-1, 160).any(axis=0)
+    assert positive or np.count_nonzero(active) > 2 * 15 * (1 - l1_ratio)
+
+
 @pytest.mark.parametrize("shape, eps", [((100, 3000), 0.02), ((2000, 60), 1e-3)], ids=["working set", "tall"])
 @pytest.mark.parametrize("container", ["C", "csc"])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])

@@ -12,8 +12,12 @@ from sklearn.model_selection import KFold
 import skspar._engine.folds as folds
 from skspar import GroupLasso
 from skspar._engine._active_set import LassoActiveSet
+from skspar._engine._blas import product, self_product, symmetric
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
+from skspar._engine.forms import GramForm, RowForm
+from skspar._engine.newton import Curvature, directions_from_gram, directions_from_rows
+from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
 
 
@@ -148,3 +152,131 @@ def test_threads_do_not_disturb_each_other(rng):
         together = list(pool.map(fit, problems * 3))
     for k, coef in enumerate(together):
         np.testing.assert_allclose(coef, alone[k % 8], atol=1e-12)
+
+
+LAYOUTS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "columns of a larger one": lambda M: np.asfortranarray(np.pad(M, ((0, 3), (2, 2))))[:-3, 2:-2],
+    "rows of a larger one": lambda M: np.ascontiguousarray(np.pad(M, ((1, 1), (0, 2))))[1:-1, :-2],
+    "every other": lambda M: np.repeat(np.repeat(M, 2, axis=0), 3, axis=1)[::2, ::3],
+    "reversed": lambda M: np.ascontiguousarray(M[::-1, ::-1])[::-1, ::-1],
+    "read-only": lambda M: (lambda copy: (copy.setflags(write=False), copy)[1])(M.copy()),
+}
+
+
+@pytest.mark.parametrize("of_b", LAYOUTS)
+@pytest.mark.parametrize("of_a", LAYOUTS)
+@pytest.mark.parametrize("shape", [(4, 3, 2), (4, 3, 1), (1, 3, 2), (4, 1, 2), (1, 1, 1), (1, 5, 1), (3, 1, 1)])
+def test_product_of_any_layout(rng, shape, of_a, of_b):
+    m, k, n = shape
+    A, B = rng.normal(size=(m, k)), rng.normal(size=(k, n))
+    a, b = LAYOUTS[of_a](A), LAYOUTS[of_b](B)
+    np.testing.assert_allclose(product(a, b), A @ B, atol=1e-14)
+    np.testing.assert_allclose(product(a, b[:, 0]), A @ B[:, 0], atol=1e-14)
+    np.testing.assert_allclose(self_product(a), A.T @ A, atol=1e-14)
+    for of_out in list(LAYOUTS)[:4]:
+        out = LAYOUTS[of_out](np.ones((m, n)))
+        assert product(a, b, out, scale=-2.0, keep=3.0) is out
+        np.testing.assert_allclose(out, 3.0 - 2.0 * (A @ B), atol=1e-13)
+
+
+def test_product_of_nothing():
+    np.testing.assert_array_equal(product(np.ones((3, 0)), np.ones((0, 2))), np.zeros((3, 2)))
+    assert product(np.ones((0, 3)), np.ones((3, 2))).shape == (0, 2)
+    out = np.ones((3, 2))
+    np.testing.assert_array_equal(product(np.ones((3, 0)), np.ones((0, 2)), out, keep=0.5), np.full((3, 2), 0.5))
+    with pytest.raises(ValueError, match="do not match"):
+        product(np.ones((3, 2)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="out has shape"):
+        product(np.ones((3, 2)), np.ones((2, 3)), np.empty((2, 2)))
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 131])
+def test_symmetric(rng, size):
+    full = rng.normal(size=(size, size))
+    full += full.T
+    np.testing.assert_array_equal(symmetric(np.asfortranarray(np.tril(full))), full)
+
+
+@pytest.mark.parametrize("n_targets", [1, 3, 20])
+@pytest.mark.parametrize("n", [12, 40])
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_newton_directions(rng, n_targets, n, masked):
+    # against the Hessian written out in full
+    sizes = [1, 4, 2, 7, 1, 5]
+    starts = np.cumsum([0, *sizes[:-1]])
+    owner = np.repeat(np.arange(6), sizes)
+    d = sum(sizes)
+    A, b = np.asfortranarray(rng.normal(size=(n, d))), rng.normal(size=(d, n_targets))
+    free = np.ones(b.shape, dtype=bool)
+    if masked:
+        free[[2, 3, 9], 0] = False
+        free[0] = True
+    b[~free] = 0.0
+    norms = np.sqrt(np.add.reduceat((b**2).sum(axis=1), starts))
+    ridge, units = rng.uniform(0.1, 2.0, 6)[owner], b / norms[owner, None]
+    H = np.kron(A.T @ A, np.eye(n_targets))
+    for g in range(6):
+        on = np.repeat(owner == g, n_targets)
+        u = np.where(on, units.ravel(), 0.0)
+        H += ridge[owner == g][0] * (np.diag(on.astype(float)) - np.outer(u, u))
+    kept = free.ravel()
+    sides = [np.where(free, rng.normal(size=b.shape), 0.0) for _ in range(2)]
+    curvature = Curvature(ridge, units, starts, owner, free)
+    by_gram = directions_from_gram(np.asfortranarray(A.T @ A), curvature, sides)
+    by_rows = directions_from_rows(A.copy(order="F"), curvature, sides)
+    for found in (by_gram, by_rows):
+        for x, side in zip(found, sides):
+            expected = np.zeros(b.size)
+            expected[kept] = np.linalg.solve(H[np.ix_(kept, kept)], side.ravel()[kept])
+            np.testing.assert_allclose(x.ravel(), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("l1_ratio, positive", [(0.0, False), (0.4, False), (0.0, True), (0.4, True)])
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_forms_agree(rng, l1_ratio, positive, n_targets):
+    X, Y = rng.normal(size=(15, 24)), rng.normal(size=(15, n_targets))
+    penalty = layout([3, 5, 1, 4, 4, 7], l1_ratio=l1_ratio, positive=positive)
+    problem = Regression(X, Y, rng.uniform(0.0, 2.0, 15), penalty, True)._rows
+    gram, rows = GramForm(problem), RowForm(problem)
+    B = np.abs(rng.normal(size=(24, n_targets)))
+    B[3:8] = 0.0
+    [q] = drive(problem.design, [problem.correlations_at_zero()])
+    for form in (gram, rows):
+        form.grow(np.arange(9), q[:9])
+        form.grow(np.arange(24), q)
+        form.move_to(B)
+    part = penalty.of_groups(np.arange(6))[0]
+    spans = [slice(lo, hi) for lo, hi in zip(penalty.ptr[:-1], penalty.ptr[1:])]
+    for span in spans:
+        np.testing.assert_allclose(gram.diagonal_block(span), rows.diagonal_block(span), atol=1e-12)
+    pairs = [np.linalg.eigh(gram.diagonal_block(span)) for span in spans]
+    blocks = (
+        np.concatenate([values for values, _ in pairs]),
+        np.concatenate([vectors.T.ravel() for _, vectors in pairs]),
+        np.concatenate([gram.diagonal_block(span).ravel() for span in spans]),
+        np.cumsum([0, *(len(values) ** 2 for values, _ in pairs)]).astype(np.intp),
+    )
+    anchor = q * 0.9 + 0.01
+    assert gram.rss(part) == pytest.approx(rows.rss(part), rel=1e-10)
+    for _ in range(2):
+        np.testing.assert_allclose(gram.gradient(part), rows.gradient(part), atol=1e-12)
+        for form in (gram, rows):
+            form.descend(part, np.arange(6), 0.1 * part.group_factors, 0.1 * part.l1_ratio, blocks, 3)
+        np.testing.assert_allclose(gram.B, rows.B, atol=1e-10)
+        np.testing.assert_allclose(gram.gradient(part), rows.gradient(part), atol=1e-10)
+        active = part.active(gram.B)
+        places = part.places(active)
+        step = 0.1 * gram.B[places]
+        images = [form.image(part, active, step) for form in (gram, rows)]
+        assert gram.square(images[0], places, step) == pytest.approx(rows.square(images[1], places, step), rel=1e-10)
+        for form, image in zip((gram, rows), images):
+            form.step(part, places, step, image)
+            updated = form.gradient(part).copy()
+            form.refresh()
+            np.testing.assert_allclose(updated, form.gradient(part), atol=1e-12)
+        for form in (gram, rows):
+            # from here on the gradient at this point is what it is said to be
+            form.anchor(gram.B.copy(), anchor)
+            np.testing.assert_allclose(form.gradient(part), anchor, atol=1e-12)

@@ -1,11 +1,12 @@
 # cython: freethreading_compatible = True
-"""Block coordinate descent for group penalties on a Gram matrix."""
+"""Block coordinate descent for group penalties, from a Gram matrix or from rows."""
 import numpy as np
 
 from libc.math cimport fabs, sqrt
-from scipy.linalg.cython_blas cimport dgemm
+from scipy.linalg.cython_blas cimport dgemm, dgemv
 
-cdef double UNIT = 1.0, MINUS = -1.0
+cdef double UNIT = 1.0, MINUS = -1.0, NONE = 0.0
+cdef int ONE = 1
 
 
 cdef double _secular_root(
@@ -83,6 +84,74 @@ cdef double _soft_norm(const double *z, Py_ssize_t size, double l1, bint positiv
     return sqrt(total)
 
 
+cdef void _minimise_block(
+    const double *z, const double *block, const double *vectors, const double *eigenvalues, const double *old,
+    int d, int width, double group_bound, double entry_bound, bint positive, double *new, double *work, double *local
+) noexcept nogil:
+    """new = argmin ``tr(b'Hb)/2 - tr(z'b) + group_bound ||b||_F + entry_bound ||b||_1``, H = block.
+
+    Without the last term and signs the minimiser is exact, from the eigen-decomposition of H; otherwise proximal
+    gradient steps from ``old`` until they settle, which a cycle may leave to the next. ``work`` and ``local`` are
+    scratch of the block's size.
+    """
+    cdef Py_ssize_t i, k, t
+    cdef int _inner
+    cdef double value, factor, change, magnitude, norm, lipschitz = eigenvalues[d - 1]
+    value = _soft_norm(z, d * width, entry_bound, positive, new)
+    if value <= group_bound or lipschitz <= 0.0:
+        for k in range(d * width):
+            new[k] = 0.0
+        return
+    if d == 1:
+        factor = (1.0 - group_bound / value) / lipschitz
+        for k in range(width):
+            new[k] *= factor
+        return
+    if entry_bound == 0.0 and not positive:
+        norm = 0.0
+        for k in range(d * width):
+            norm += old[k] * old[k]
+        norm = sqrt(norm)
+        if norm == 0.0:
+            norm = (value - group_bound) / lipschitz
+        _exact_block(z, vectors, eigenvalues, d, width, group_bound, norm, work, local, new)
+        return
+    for k in range(d * width):
+        new[k] = old[k]
+    for _inner in range(20):
+        for k in range(d):
+            for t in range(width):
+                value = z[k * width + t]
+                for i in range(d):
+                    value -= block[i * d + k] * new[i * width + t]
+                local[k * width + t] = new[k * width + t] + value / lipschitz
+        value = _soft_norm(local, d * width, entry_bound / lipschitz, positive, work)
+        factor = 0.0
+        if value * lipschitz > group_bound:
+            factor = 1.0 - group_bound / (lipschitz * value)
+        change = 0.0
+        magnitude = 0.0
+        for k in range(d * width):
+            value = factor * work[k]
+            change = max(change, fabs(value - new[k]))
+            magnitude = max(magnitude, fabs(value))
+            new[k] = value
+        if change <= 1e-14 * magnitude:
+            break
+
+
+cdef bint _take_step(double *b, const double *new, double *step, Py_ssize_t size) noexcept nogil:
+    """b = new, step = the difference; returns whether there is one."""
+    cdef Py_ssize_t k
+    cdef bint moved = False
+    for k in range(size):
+        step[k] = new[k] - b[k]
+        if step[k] != 0.0:
+            moved = True
+            b[k] = new[k]
+    return moved
+
+
 def block_descent(
     const double[::1, :] G,
     double[:, ::1] B,
@@ -90,106 +159,118 @@ def block_descent(
     const Py_ssize_t[::1] ptr,
     const Py_ssize_t[::1] order,
     const double[::1] group_bound,
-    const double[::1] entry_bound,
+    double entry_bound,
     const double[::1] eigenvalues,
     const double[::1] vectors,
-    const Py_ssize_t[::1] vector_ptr,
+    const double[::1] blocks,
+    const Py_ssize_t[::1] block_ptr,
     bint positive,
     int sweeps,
 ):
-    """``sweeps`` cycles of exact block minimisation over the groups in ``order``.
+    """``sweeps`` cycles of block minimisation over the groups in ``order``, on a Gram matrix.
 
-    Minimises ``tr(B'GB)/2 - tr(q'B) + sum_g group_bound_g ||B_g||_F + entry_bound_g ||B_g||_1`` in place, with
-    ``gradient = q - G B`` kept up to date. A block with ``entry_bound = 0`` takes its exact minimiser from the
-    eigen-decomposition of its diagonal block; others take proximal gradient steps on that block until it settles.
-    Returns whether the pattern of nonzeros changed in the last cycle.
+    Minimises ``tr(B'GB)/2 - tr(q'B) + sum_g group_bound_g ||B_g||_F + entry_bound ||B_g||_1`` in place, with
+    ``gradient = q - G B`` kept up to date. ``blocks`` are the diagonal blocks of G, with their eigen-decompositions.
     """
-    cdef int m = <int> B.shape[0], width = <int> B.shape[1], d, lead = <int> G.shape[0], _sweep, _inner
+    cdef int m = <int> B.shape[0], width = <int> B.shape[1], d, lead = <int> G.shape[0], _sweep
     cdef Py_ssize_t a, g, i, k, t, j, largest = 1
-    cdef double norm, value, lipschitz, change, magnitude, factor
-    cdef bint changed = False, moved, exact
+    cdef double value
     for g in range(ptr.shape[0] - 1):
         largest = max(largest, ptr[g + 1] - ptr[g])
     cdef double[::1] z = np.empty(largest * width)
     cdef double[::1] new = np.empty(largest * width)
     cdef double[::1] work = np.empty(largest * width)
     cdef double[::1] local = np.empty(largest * width)
-    cdef double[::1] squares = np.empty(largest)
     with nogil:
         for _sweep in range(sweeps):
-            changed = False
             for a in range(order.shape[0]):
                 g = order[a]
                 j = ptr[g]
                 d = <int> (ptr[g + 1] - j)
-                # z = gradient_g + G_gg B_g, the linear term of the block's own problem
-                norm = 0.0
+                # the linear term of the block's own problem
                 for k in range(d):
                     for t in range(width):
                         value = gradient[j + k, t]
                         for i in range(d):
-                            value += G[j + i, j + k] * B[j + i, t]
+                            value += blocks[block_ptr[g] + i * d + k] * B[j + i, t]
                         z[k * width + t] = value
-                for k in range(d * width):
-                    norm += (&B[j, 0])[k] * (&B[j, 0])[k]
-                norm = sqrt(norm)
-                lipschitz = eigenvalues[j + d - 1]
-                exact = entry_bound[g] == 0.0 and not positive
-                value = _soft_norm(&z[0], d * width, entry_bound[g], positive, &new[0])
-                if value <= group_bound[g] or lipschitz <= 0.0:
-                    for k in range(d * width):
-                        new[k] = 0.0
-                elif d == 1:
-                    factor = (1.0 - group_bound[g] / value) / lipschitz
-                    for k in range(width):
-                        new[k] *= factor
-                elif exact:
-                    if norm == 0.0:
-                        norm = (value - group_bound[g]) / lipschitz
-                    _exact_block(
-                        &z[0], &vectors[vector_ptr[g]], &eigenvalues[j], d, width, group_bound[g], norm,
-                        &work[0], &squares[0], &new[0]
-                    )
-                else:
-                    for k in range(d * width):
-                        new[k] = (&B[j, 0])[k]
-                    for _inner in range(20):
-                        for k in range(d):
-                            for t in range(width):
-                                value = z[k * width + t]
-                                for i in range(d):
-                                    value -= G[j + i, j + k] * new[i * width + t]
-                                local[k * width + t] = new[k * width + t] + value / lipschitz
-                        value = _soft_norm(&local[0], d * width, entry_bound[g] / lipschitz, positive, &work[0])
-                        factor = 0.0
-                        if value * lipschitz > group_bound[g]:
-                            factor = 1.0 - group_bound[g] / (lipschitz * value)
-                        change = 0.0
-                        magnitude = 0.0
-                        for k in range(d * width):
-                            value = factor * work[k]
-                            change = max(change, fabs(value - new[k]))
-                            magnitude = max(magnitude, fabs(value))
-                            new[k] = value
-                        if change <= 1e-14 * magnitude:
-                            break
-                moved = False
-                for k in range(d * width):
-                    value = (&B[j, 0])[k]
-                    if (new[k] == 0.0) != (value == 0.0):
-                        changed = True
-                    # work becomes the step of the block
-                    work[k] = new[k] - value
-                    if work[k] != 0.0:
-                        moved = True
-                        (&B[j, 0])[k] = new[k]
-                if moved:
+                _minimise_block(
+                    &z[0], &blocks[block_ptr[g]], &vectors[block_ptr[g]], &eigenvalues[j], &B[j, 0], d, width,
+                    group_bound[g], entry_bound, positive, &new[0], &work[0], &local[0]
+                )
+                if _take_step(&B[j, 0], &new[0], &work[0], d * width):
                     # gradient' -= step' G_g' (row-major arrays are transposed Fortran ones)
                     dgemm(
                         "N", "T", &width, &m, &d, &MINUS, &work[0], &width, <double *> &G[0, j], &lead, &UNIT,
                         &gradient[0, 0], &width
                     )
-    return changed
+
+
+def block_descent_on_rows(
+    const double[::1, :] A,
+    double[:, ::1] B,
+    double[:, ::1] residual,
+    const double[:, ::1] offset,
+    const Py_ssize_t[::1] ptr,
+    const Py_ssize_t[::1] order,
+    const double[::1] group_bound,
+    double entry_bound,
+    const double[::1] eigenvalues,
+    const double[::1] vectors,
+    const double[::1] blocks,
+    const Py_ssize_t[::1] block_ptr,
+    bint positive,
+    int sweeps,
+):
+    """The same cycles with ``G = A'A``, from rows: ``residual = Y - A B`` is kept up to date.
+
+    ``offset`` is added to ``A' residual`` to give the gradient.
+    """
+    cdef int n = <int> A.shape[0], width = <int> B.shape[1], d, _sweep
+    cdef Py_ssize_t a, g, i, k, t, j, largest = 1
+    cdef double value
+    for g in range(ptr.shape[0] - 1):
+        largest = max(largest, ptr[g + 1] - ptr[g])
+    cdef double[::1] z = np.empty(largest * width)
+    cdef double[::1] new = np.empty(largest * width)
+    cdef double[::1] work = np.empty(largest * width)
+    cdef double[::1] local = np.empty(largest * width)
+    with nogil:
+        for _sweep in range(sweeps):
+            for a in range(order.shape[0]):
+                g = order[a]
+                j = ptr[g]
+                d = <int> (ptr[g + 1] - j)
+                if width == 1:
+                    dgemv(
+                        "T", &n, &d, &UNIT, <double *> &A[0, j], &n, &residual[0, 0], &ONE, &NONE, &z[0], &ONE
+                    )
+                else:
+                    dgemm(
+                        "N", "N", &width, &d, &n, &UNIT, &residual[0, 0], &width, <double *> &A[0, j], &n, &NONE,
+                        &z[0], &width
+                    )
+                for k in range(d):
+                    for t in range(width):
+                        value = offset[j + k, t]
+                        for i in range(d):
+                            value += blocks[block_ptr[g] + i * d + k] * B[j + i, t]
+                        z[k * width + t] += value
+                _minimise_block(
+                    &z[0], &blocks[block_ptr[g]], &vectors[block_ptr[g]], &eigenvalues[j], &B[j, 0], d, width,
+                    group_bound[g], entry_bound, positive, &new[0], &work[0], &local[0]
+                )
+                if _take_step(&B[j, 0], &new[0], &work[0], d * width):
+                    if width == 1:
+                        dgemv(
+                            "N", &n, &d, &MINUS, <double *> &A[0, j], &n, &work[0], &ONE, &UNIT, &residual[0, 0],
+                            &ONE
+                        )
+                    else:
+                        dgemm(
+                            "N", "T", &width, &n, &d, &MINUS, &work[0], &width, <double *> &A[0, j], &n, &UNIT,
+                            &residual[0, 0], &width
+                        )
 
 
 def subtract_gram_product(
@@ -211,3 +292,34 @@ def subtract_gram_product(
                 <double *> &G[0, ptr[g]], &lead, &UNIT, &gradient[0, 0], &width
             )
             start += d
+
+
+def principal_submatrix(const double[::1, :] G, const Py_ssize_t[::1] places):
+    """``G[places, places]``, for increasing runs of places faster than fancy indexing."""
+    cdef Py_ssize_t d = places.shape[0], i, j
+    out = np.empty((d, d), order="F")
+    cdef double[::1, :] out_ = out
+    cdef const double *column
+    with nogil:
+        for j in range(d):
+            column = &G[0, places[j]]
+            for i in range(d):
+                out_[i, j] = column[places[i]]
+    return out
+
+
+def group_combinations(const double[::1, :] A, const double[::1] weights, const Py_ssize_t[::1] starts):
+    """``A_g w_g`` for groups of consecutive columns: a column for each group."""
+    cdef int n = <int> A.shape[0], size
+    cdef Py_ssize_t k = starts.shape[0], g, stop
+    out = np.empty((n, k), order="F")
+    cdef double[::1, :] out_ = out
+    with nogil:
+        for g in range(k):
+            stop = starts[g + 1] if g + 1 < k else A.shape[1]
+            size = <int> (stop - starts[g])
+            dgemv(
+                "N", &n, &size, &UNIT, <double *> &A[0, starts[g]], &n, <double *> &weights[starts[g]], &ONE, &NONE,
+                &out_[0, g], &ONE
+            )
+    return out

@@ -12,6 +12,7 @@ import math
 import numpy as np
 from scipy import sparse
 
+from ._blas import product
 from ._columns import (
     dense_columns,
     dense_moments,
@@ -115,20 +116,21 @@ class DenseDesign:
         """``X' R`` for every column of X and of R."""
         n, p = self.shape
         if len(self._copied) < p:
-            out = self.X.T @ R
+            out = product(self.X.T, R)
         else:
-            out = np.empty((p, R.shape[1]))
+            out = np.empty((p, R.shape[1]), order="F")
         for piece in pieces(len(self._copied), n):
             chosen = self._copied[piece]
-            out[chosen] = self.columns(chosen, origin=self._read).T @ R
+            out[chosen] = product(self.columns(chosen, origin=self._read).T, R)
         _add_means(self._added, R, out)
         return out
 
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
-        out = np.zeros((len(columns), R.shape[1]))
+        out = np.zeros((len(columns), R.shape[1]), order="F")
         for rows in pieces(self.shape[0], len(columns)):
-            out += self.columns(columns, np.arange(rows.start, rows.stop), self._read).T @ R[rows]
+            read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
+            product(read.T, R[rows], out, keep=1.0)
         _add_means(self._added[columns], R, out)
         return out
 
@@ -136,7 +138,8 @@ class DenseDesign:
         """``R -= X_J B`` in place."""
         _subtract_means(self._added[columns], B, R)
         for rows in pieces(self.shape[0], len(columns)):
-            R[rows] -= self.columns(columns, np.arange(rows.start, rows.stop), self._read) @ B
+            read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
+            product(read, B, R[rows], scale=-1.0, keep=1.0)
 
 
 class SparseDesign:

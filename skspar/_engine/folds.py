@@ -11,6 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from ._blas import product
 from .degrees_of_freedom import degrees_of_freedom
 from .design import make_design, pieces
 from .least_squares import least_squares
@@ -137,7 +138,7 @@ class Regression:
             blocks = [(rows, residual[rows])]
         else:
             blocks = (
-                (rows[piece], -(design.columns(columns, rows[piece]) @ stacked))
+                (rows[piece], product(design.columns(columns, rows[piece]), stacked, scale=-1.0))
                 for piece in pieces(len(rows), len(columns) + n_solutions * T)
             )
         start = 0

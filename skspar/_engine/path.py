@@ -119,7 +119,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
             _look_ahead(work, norms, 2.0 * points[stop - 1] - reached)
         solutions, iterations = [], []
         for alpha in points[at:stop]:
-            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.1 * target))
+            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.3 * target))
             solutions.append(work.B.copy())
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
         n_passes += 1

@@ -71,14 +71,22 @@ class BlockPenalty:
 
     def of_groups(self, groups):
         """The same penalty on some groups, in that order, and the places of their features in this one's."""
-        sizes = self.sizes[groups]
-        ptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.intp)
-        features = np.arange(ptr[-1]) + np.repeat(self.ptr[groups] - ptr[:-1], sizes)
-        features = features.astype(np.intp)
+        features = self.places(groups).astype(np.intp)
+        ptr = np.concatenate(([0], np.cumsum(self.sizes[groups]))).astype(np.intp)
         part = BlockPenalty(
             self.columns[features], ptr, self.weights[groups], self.unpenalized, self.l1_ratio, self.positive
         )
         return part, features
+
+    def active(self, B):
+        """Groups with a nonzero coefficient in B (n_features, n_targets)."""
+        return np.flatnonzero(np.logical_or.reduceat(B.any(axis=1), self.ptr[:-1]))
+
+    def places(self, groups):
+        """Places of the features of some groups."""
+        sizes = self.sizes[groups]
+        first = np.cumsum(sizes) - sizes
+        return np.arange(sizes.sum()) + np.repeat(self.ptr[groups] - first, sizes)
 
     def value(self, B):
         """The penalty at B (n_features, n_targets), without alpha."""

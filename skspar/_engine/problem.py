@@ -15,6 +15,7 @@ alone.
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
+from ._blas import product, self_product, symmetric
 from .design import CHUNK, pieces
 
 
@@ -28,6 +29,7 @@ class RowProblem:
     def __init__(self, design, Y, v, penalty, fit_intercept):
         self.design, self.v, self.penalty, self.fit_intercept = design, v, penalty, fit_intercept
         self.n_targets = Y.shape[1]
+        self._present = np.flatnonzero(v)
         self._columns = penalty.columns
         self._identity = len(self._columns) == design.shape[1] and np.array_equal(
             self._columns, np.arange(design.shape[1])
@@ -36,8 +38,8 @@ class RowProblem:
         self._make_basis()
         Y = Y - self._y_mean
         self.null_objective = 0.5 * float(v @ np.einsum("ij,ij->i", Y, Y))
-        self._y_basis = self._basis.T @ (v[:, None] * Y)
-        self.Y = Y - self._basis @ self._y_basis
+        self._y_basis = product(self._basis.T, v[:, None] * Y)
+        self.Y = Y - product(self._basis, self._y_basis)
         self.project(self.Y)
         self.residual_at_zero = float(v @ np.einsum("ij,ij->i", self.Y, self.Y))
 
@@ -72,9 +74,9 @@ class RowProblem:
     def project(self, M):
         """Make the columns of M orthogonal to the intercept and the unpenalised columns, in place."""
         if self.fit_intercept:
-            M -= self.v @ M
+            M -= product(M.T, self.v)
         if self._basis.shape[1]:
-            M -= self._basis @ (self._basis.T @ (self.v[:, None] * M))
+            product(self._basis, product(self._basis.T, self.v[:, None] * M), M, scale=-1.0, keep=1.0)
 
     def correlations_at_zero(self):
         """``X' V Y`` (n_features, n_targets); a generator like ``evaluate``."""
@@ -83,6 +85,25 @@ class RowProblem:
 
     def _take(self, product):
         return product if self._identity else product[self._columns]
+
+    @property
+    def n_rows(self):
+        """How many rows have weight."""
+        return len(self._present)
+
+    def scaled_target(self):
+        """``V^1/2 Y`` on the rows that have weight."""
+        return np.sqrt(self.v[self._present])[:, None] * self.Y[self._present]
+
+    def scaled_columns(self, features):
+        """``V^1/2 X_J`` on the rows that have weight, Fortran-ordered."""
+        out = np.empty((self.n_rows, len(features)), order="F")
+        root = np.sqrt(self.v[self._present])[:, None]
+        for piece in pieces(len(features), len(self.v)):
+            block = self.design.columns(self._columns[features[piece]])
+            self.project(block)
+            np.multiply(block[self._present], root, out=out[:, piece])
+        return out
 
     def gram(self, K, N):
         """``X_K' V X_N``."""
@@ -154,7 +175,7 @@ class Moments:
     def of_rows(cls, design, Y, weights, x_origin, y_origin, rows):
         """Moments of some rows of a design."""
         p, T = design.shape[1], Y.shape[1]
-        x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p)), np.zeros((p, T)), np.zeros(T)
+        x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p), order="F"), np.zeros((p, T)), np.zeros(T)
         everything = np.arange(p)
         step = max(1, CHUNK // max(p, 1))
         if design.is_sparse:
@@ -184,15 +205,16 @@ class Moments:
                     ones = root[:, 0]
                 else:
                     ones = np.ones(len(part))
-                x += Z.T @ ones
-                y += D.T @ ones
-                xx += Z.T @ Z
-                xy += Z.T @ D
+                x += product(Z.T, ones)
+                y += product(D.T, ones)
+                self_product(Z, xx)
+                product(Z.T, D, xy, keep=1.0)
                 yy += np.einsum("ij,ij->j", D, D)
             if equal and len(rows):
                 # equal weights need no pass over the block
                 for total in (x, y, xx, xy, yy):
                     total *= weights[rows[0]]
+            symmetric(xx)
         return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
 
 
@@ -204,9 +226,13 @@ class MomentProblem:
 
     Attributes
     ----------
+    n_rows : float
+        Infinite: whatever the number of features, their Gram matrix is at hand.
     reliable : bool
         False where the unpenalised columns are too nearly collinear for moments; use the rows then.
     """
+
+    n_rows = np.inf
 
     def __init__(self, moments, penalty, fit_intercept, rows):
         self.penalty, self.fit_intercept = penalty, fit_intercept
@@ -273,7 +299,7 @@ class MomentProblem:
         for B in solutions:
             used = np.flatnonzero(B.any(axis=1))
             # rows of the symmetric G are contiguous, its columns are not
-            C = self._q - self._G[columns[used]].T @ B[used]
+            C = product(self._G[columns[used]].T, B[used], self._q.copy(), scale=-1.0, keep=1.0)
             rss.append(self.residual_at_zero - float(np.sum(B[used] * (self._q + C)[columns[used]])))
             correlations.append(C[self._columns])
         return correlations, np.maximum(rss, 0.0)

@@ -1,0 +1,219 @@
+"""The restricted problem at a point, in two forms: by its Gram matrix, and by the columns themselves.
+
+Both hold the coefficients B of the working set and answer for the gradient ``X' V (Y - X B)`` there. The Gram matrix is
+cheaper until there are about twice as many features as rows.
+"""
+
+import numpy as np
+
+from . import newton
+from ._blas import product, self_product
+from ._block_cd import block_descent, block_descent_on_rows, principal_submatrix, subtract_gram_product
+
+# A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
+# cache, and where it does not.
+GRAM_CYCLE, ROW_CYCLE = 10.0, 40.0
+# What a cycle costs beside its arithmetic.
+CYCLE_OVERHEAD = 3e4
+
+
+def _appended(old, extra, used):
+    """``old`` with the columns of ``extra`` behind its first ``used`` ones; room is doubled where it runs out."""
+    total = used + extra.shape[1]
+    if total > old.shape[1]:
+        bigger = np.empty((old.shape[0], max(total, int(1.5 * used), 64)), order="F")
+        bigger[:, :used] = old[:, :used]
+        old = bigger
+    old[:, used:total] = extra
+    return old
+
+
+class GramForm:
+    """Everything from the Gram matrix of the working set and its correlations at zero."""
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.B = np.zeros((0, problem.n_targets))
+        self.q = np.empty((0, problem.n_targets))
+        self._G = np.empty((0, 0), order="F")
+        self._gradient = self.q
+        self.exact = True
+
+    @property
+    def G(self):
+        return self._G[:, : len(self.B)]
+
+    def grow(self, features, q):
+        """Take more features; ``features`` and their correlations ``q`` contain the earlier ones as leading part."""
+        old, m = len(self.B), len(features)
+        if m > self._G.shape[0]:
+            bigger = np.empty((max(m, 2 * old, 256),) * 2, order="F")
+            bigger[:old, :old] = self._G[:old, :old]
+            self._G = bigger
+        block = self.problem.gram(features, features[old:])
+        self._G[:m, old:m] = block
+        self._G[old:m, :old] = block[:old].T
+        corner = self._G[old:m, old:m]
+        corner[:] = 0.5 * (corner + corner.T)
+        self.q = np.concatenate([self.q, q[old:]])
+        self.move_to(np.concatenate([self.B, np.zeros((m - old, self.B.shape[1]))]))
+
+    def diagonal_block(self, block):
+        return self._G[block, block]
+
+    def move_to(self, B):
+        self.B = np.array(B, order="C")
+        self._gradient = None
+
+    def refresh(self):
+        """Forget the rounding errors that updates have gathered."""
+        self._gradient = None
+
+    def gradient(self, part):
+        """``q - G B``; ``exact`` tells whether it was computed afresh."""
+        if self._gradient is None:
+            self._gradient = self.q.copy()
+            active = part.active(self.B)
+            subtract_gram_product(self.G, part.ptr, active, self.B[part.places(active)], self._gradient)
+            self.exact = True
+        return self._gradient
+
+    def rss(self, part):
+        return self.problem.residual_at_zero - float(np.sum(self.B * (self.q + self.gradient(part))))
+
+    def anchor(self, B, C):
+        """Let the gradient at B be exactly C."""
+        self.q = product(self._G[: len(B), : len(B)], B, np.array(C, order="C"), keep=1.0)
+        self.move_to(B)
+
+    def descend(self, part, order, group_bound, entry_bound, blocks, sweeps):
+        """Cycles of block descent."""
+        block_descent(
+            self.G, self.B, self.gradient(part), part.ptr, order, group_bound, entry_bound, *blocks, part.positive,
+            sweeps,
+        )  # fmt: skip
+        self.exact = False
+
+    def image(self, part, active, D):
+        """What a step D of the active groups takes from the gradient."""
+        image = np.zeros_like(self.B)
+        subtract_gram_product(self.G, part.ptr, active, -D, image)
+        return image
+
+    def square(self, image, places, D):
+        """``tr(D'GD)``."""
+        return float(np.sum(D * image[places]))
+
+    def step(self, part, places, change, image):
+        """Add ``change`` to some coefficients."""
+        gradient = self.gradient(part)
+        self.B[places] += change
+        gradient -= image
+        self.exact = False
+
+    def directions(self, places, curvature, sides):
+        return newton.directions_from_gram(principal_submatrix(self.G, places), curvature, sides)
+
+    def newton_cost(self, d, n_groups):
+        return newton.cost_from_gram(d, n_groups, self.B.shape[1])
+
+    def cycle_cost(self, d, all_groups):
+        """A cycle over all groups, of which ``d`` features move, or over the active ones."""
+        return GRAM_CYCLE * 2.0 * d * self.B.size + CYCLE_OVERHEAD
+
+    def rounding(self):
+        """What rounding may change the gap by."""
+        sizes = np.sqrt(self._G.diagonal()[: len(self.B)])
+        return 4.0 * np.finfo(np.float64).eps * float(np.sum((sizes @ np.abs(self.B)) ** 2))
+
+
+class RowForm:
+    """Everything from the columns ``A = V^1/2 X`` of the working set and the residual."""
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.B = np.zeros((0, problem.n_targets))
+        self._target = problem.scaled_target()
+        self._A = np.empty((len(self._target), 0), order="F")
+        self._offset = np.empty((0, problem.n_targets))
+        self._residual = self._gradient = None
+        self.exact = True
+
+    @property
+    def A(self):
+        return self._A[:, : len(self.B)]
+
+    def grow(self, features, q):
+        old = len(self.B)
+        self._A = _appended(self._A, self.problem.scaled_columns(features[old:]), old)
+        more = np.zeros((len(features) - old, self.B.shape[1]))
+        self._offset = np.concatenate([self._offset, more])
+        self.move_to(np.concatenate([self.B, more]))
+
+    def diagonal_block(self, block):
+        columns = self._A[:, block]
+        return self_product(columns)
+
+    def move_to(self, B):
+        self.B = np.array(B, order="C")
+        self.refresh()
+
+    def refresh(self):
+        self._residual = self._gradient = None
+
+    def _current_residual(self):
+        if self._residual is None:
+            used = np.flatnonzero(self.B.any(axis=1))
+            self._residual = product(self._A[:, used], self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
+            self.exact = True
+        return self._residual
+
+    def gradient(self, part):
+        if self._gradient is None:
+            self._gradient = product(self.A.T, self._current_residual(), self._offset.copy(), keep=1.0)
+        return self._gradient
+
+    def rss(self, part):
+        return float(np.sum(self._current_residual() ** 2))
+
+    def anchor(self, B, C):
+        self.move_to(B)
+        self._offset = product(self.A.T, self._current_residual(), np.array(C, order="C"), scale=-1.0, keep=1.0)
+
+    def descend(self, part, order, group_bound, entry_bound, blocks, sweeps):
+        block_descent_on_rows(
+            self.A, self.B, self._current_residual(), self._offset, part.ptr, order, group_bound, entry_bound, *blocks,
+            part.positive, sweeps,
+        )  # fmt: skip
+        self._gradient, self.exact = None, False
+
+    def image(self, part, active, D):
+        """What a step D of the active groups takes from the residual."""
+        # reading columns that do not move costs less than copying those that do
+        padded = np.zeros_like(self.B)
+        padded[part.places(active)] = D
+        return product(self.A, padded)
+
+    def square(self, image, places, D):
+        return float(np.sum(image**2))
+
+    def step(self, part, places, change, image):
+        residual = self._current_residual()
+        self.B[places] += change
+        residual -= image
+        self._gradient, self.exact = None, False
+
+    def directions(self, places, curvature, sides):
+        return newton.directions_from_rows(self._A[:, places], curvature, sides)
+
+    def newton_cost(self, d, n_groups):
+        return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])
+
+    def cycle_cost(self, d, all_groups):
+        touched = d + len(self.B) if all_groups else 2 * d
+        return ROW_CYCLE * 2.0 * touched * self._target.size + CYCLE_OVERHEAD
+
+    def rounding(self):
+        sizes = np.sqrt(np.einsum("ij,ij->j", self.A, self.A))
+        size = np.sqrt(np.sum(self._target**2, axis=0)) + sizes @ np.abs(self.B)
+        return 4.0 * np.finfo(np.float64).eps * float(np.sum(size * np.sqrt(np.sum(self._target**2, axis=0))))
