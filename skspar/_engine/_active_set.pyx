@@ -3,9 +3,12 @@
 import numpy as np
 
 from libc.math cimport fabs, hypot, sqrt
-from scipy.linalg.cython_blas cimport dcopy, ddot, dtrsv
+from scipy.linalg.cython_blas cimport dcopy, ddot, dsyrk, dtrsm, dtrsv
 
 cdef int ONE = 1
+cdef double UNIT = 1.0, MINUS = -1.0
+# Features that join the factor together.
+cdef int BLOCK = 48
 
 cdef class LassoActiveSet:
     """Minimise ``b'Gb / 2 - q'b + sum_j penalty_j |b_j|`` over a growing set of features.
@@ -21,6 +24,7 @@ cdef class LassoActiveSet:
 
     cdef double[::1, :] G
     cdef double[::1, :] factor
+    cdef double[::1, :] entering, corner
     cdef double[::1] q, b, gradient, step, rhs, candidate
     cdef Py_ssize_t[::1] support, position
     cdef signed char[::1] sign
@@ -32,6 +36,8 @@ cdef class LassoActiveSet:
         self.size = 0
         self.active = 0
         self.factor = np.zeros((0, 0), order="F")
+        self.entering = np.zeros((0, 0), order="F")
+        self.corner = np.zeros((BLOCK, BLOCK), order="F")
         self.b = np.zeros(0)
 
     def attach(self, double[::1, :] G, double[::1] q):
@@ -117,6 +123,66 @@ cdef class LassoActiveSet:
         self.active += 1
         return True
 
+    cdef Py_ssize_t _append_block(self, const Py_ssize_t[::1] features) except -1:
+        """Extend the factor by several features at once, passing over those that depend on earlier ones.
+
+        Returns how many joined. Their signs are those of the gradient.
+        """
+        cdef int k = <int> self.active, count = <int> features.shape[0], lead, room, block = BLOCK
+        cdef Py_ssize_t a, c, i, j, place, joined = 0
+        cdef double pivot, value
+        while self.factor.shape[0] < k + count:
+            self.active = self.factor.shape[0]
+            self._reserve()
+        self.active = k
+        if self.entering.shape[0] < self.factor.shape[0]:
+            self.entering = np.empty((self.factor.shape[0], BLOCK), order="F")
+        lead, room = <int> self.factor.shape[0], <int> self.entering.shape[0]
+        with nogil:
+            for a in range(count):
+                for i in range(k):
+                    self.entering[i, a] = self.G[self.support[i], features[a]]
+                for c in range(a, count):
+                    self.corner[c, a] = self.G[features[c], features[a]]
+            if k:
+                dtrsm(
+                    "L", "U", "T", "N", &k, &count, &UNIT, &self.factor[0, 0], &lead, &self.entering[0, 0], &room
+                )
+                dsyrk(
+                    "L", "T", &count, &k, &MINUS, &self.entering[0, 0], &room, &UNIT, &self.corner[0, 0], &block
+                )
+            # Cholesky of what is left, column after column; corner[a, :joined] are the entries among the new ones
+            for a in range(count):
+                j = features[a]
+                # columns of corner hold G below the diagonal until they are reached; step collects the new row
+                for c in range(joined):
+                    self.step[c] = self.corner[a, c]
+                pivot = self.corner[a, a]
+                for c in range(joined):
+                    value = self.step[c]
+                    for i in range(c):
+                        value -= self.step[i] * self.factor[k + i, k + c]
+                    value /= self.factor[k + c, k + c]
+                    self.step[c] = value
+                    pivot -= value * value
+                if not pivot > 1e-13 * self.G[j, j]:
+                    continue
+                place = k + joined
+                for i in range(k):
+                    self.factor[i, place] = self.entering[i, a]
+                for c in range(joined):
+                    self.factor[k + c, place] = self.step[c]
+                self.factor[place, place] = sqrt(pivot)
+                # from here on column ``joined`` of the corner is that of this feature
+                for c in range(a + 1, count):
+                    self.corner[c, joined] = self.corner[c, a]
+                self.support[place] = j
+                self.position[j] = place
+                self.sign[j] = 1 if self.gradient[j] > 0.0 else -1
+                joined += 1
+            self.active = k + joined
+        return joined
+
     cdef void _delete(self, Py_ssize_t place) noexcept nogil:
         """Remove the feature at ``place`` of the support: shift the factor's columns, rotate the rows back."""
         cdef Py_ssize_t k = self.active, c, r, j = self.support[place]
@@ -154,21 +220,61 @@ cdef class LassoActiveSet:
 
     cdef void _update_gradient(self) noexcept nogil:
         """gradient = q - G b, from the columns of the support; always afresh, so errors do not add up."""
-        cdef int m = <int> self.size
-        cdef Py_ssize_t i, j, r
-        cdef double beta
-        for i in range(m):
-            self.gradient[i] = self.q[i]
-        for i in range(self.active):
-            j = self.support[i]
-            beta = self.b[j]
+        cdef Py_ssize_t i = 0, r, m = self.size, k = self.active
+        cdef double b0, b1, b2, b3
+        cdef const double *g0
+        cdef const double *g1
+        cdef const double *g2
+        cdef const double *g3
+        cdef double *gradient
+        if m == 0:
+            return
+        gradient = &self.gradient[0]
+        for r in range(m):
+            gradient[r] = self.q[r]
+        # four columns at a time: the gradient is loaded and stored less often
+        while i + 4 <= k:
+            g0, b0 = &self.G[0, self.support[i]], self.b[self.support[i]]
+            g1, b1 = &self.G[0, self.support[i + 1]], self.b[self.support[i + 1]]
+            g2, b2 = &self.G[0, self.support[i + 2]], self.b[self.support[i + 2]]
+            g3, b3 = &self.G[0, self.support[i + 3]], self.b[self.support[i + 3]]
             for r in range(m):
-                self.gradient[r] -= beta * self.G[r, j]
+                gradient[r] -= b0 * g0[r] + b1 * g1[r] + b2 * g2[r] + b3 * g3[r]
+            i += 4
+        while i < k:
+            g0, b0 = &self.G[0, self.support[i]], self.b[self.support[i]]
+            for r in range(m):
+                gradient[r] -= b0 * g0[r]
+            i += 1
 
     cdef bint _move(self) noexcept nogil:
-        """Go from b_S towards ``candidate``; at the first change of sign stop, drop that feature, return True."""
-        cdef Py_ssize_t i, j, blocking = -1
+        """Go from b_S towards ``candidate``; at the first change of sign stop, drop that feature, return True.
+
+        Features at zero that would leave it the wrong way are dropped together, all but the first where there is no
+        other at zero: alone, that one would have gone the right way.
+        """
+        cdef Py_ssize_t i, j, blocking = -1, wrong = 0, at_zero = 0, first = -1
         cdef double fraction = 1.0, t, target
+        for i in range(self.active):
+            j = self.support[i]
+            if self.b[j] == 0.0:
+                at_zero += 1
+                if self.candidate[i] * self.sign[j] <= 0.0:
+                    wrong += 1
+                    if first < 0:
+                        first = i
+        if wrong > 1:
+            # from the end: what stands behind a place is moved when that place is deleted
+            for i in range(self.active - 1, -1, -1):
+                j = self.support[i]
+                if self.b[j] == 0.0 and self.candidate[i] * self.sign[j] <= 0.0 and (i != first or wrong < at_zero):
+                    self.rhs[i] = 1.0
+                else:
+                    self.rhs[i] = 0.0
+            for i in range(self.active - 1, -1, -1):
+                if self.rhs[i] == 1.0:
+                    self._delete(i)
+            return True
         for i in range(self.active):
             j = self.support[i]
             target = self.candidate[i]
@@ -276,15 +382,19 @@ cdef class LassoActiveSet:
             if rounds > 30:
                 violating = violating[:1]
             entered = 0
-            for j in violating:
-                self._reserve()
-                slope = self.gradient[j]
-                if self._append(j):
-                    self.sign[j] = 1 if slope > 0.0 else -1
-                    entered += 1
-                elif entered == 0 and self._exchange(j, 1 if slope > 0.0 else -1):
-                    entered += 1
-                    break
+            if len(violating) > 1:
+                for j in range(0, len(violating), BLOCK):
+                    entered += self._append_block(violating[j:j + BLOCK])
+            if entered == 0:
+                for j in violating:
+                    self._reserve()
+                    slope = self.gradient[j]
+                    if self._append(j):
+                        self.sign[j] = 1 if slope > 0.0 else -1
+                        entered += 1
+                    elif entered == 0 and self._exchange(j, 1 if slope > 0.0 else -1):
+                        entered += 1
+                        break
             if entered == 0:
                 return iteration, False
         self._update_gradient()
