@@ -81,9 +81,7 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     else:
         labels, members = _by_label(groups, n_features, "groups")
 
-    counts = np.zeros(n_features, dtype=int)
-    for member in members:
-        counts[member] += 1
+    counts = np.bincount(np.concatenate([*members, np.empty(0, dtype=np.intp)]).astype(np.intp), minlength=n_features)
     shared = np.flatnonzero(counts > 1)
     if len(shared) and overlap != "latent":
         raise ValueError(

@@ -44,7 +44,7 @@ class Regression:
         # centred first, and a response that is constant up to rounding is made exactly so; then brought to entries of
         # at most one, so that no square under- or overflows
         present = self.v > 0.0
-        self._y_shift = self.v[present] @ Y[present] if fit_intercept else np.zeros(Y.shape[1])
+        self._y_shift = product(Y[present].T, self.v[present]) if fit_intercept else np.zeros(Y.shape[1])
         largest = np.abs(Y[present]).max(axis=0, initial=0.0)
         Y = Y - self._y_shift
         Y[:, np.abs(Y[present]).max(axis=0, initial=0.0) <= 8.0 * np.finfo(np.float64).eps * largest] = 0.0
@@ -145,7 +145,7 @@ class Regression:
         for part, residual in blocks:
             residual -= constant
             residual += np.tile(self._Y[part], n_solutions)
-            total += w[start : start + len(part)] @ residual**2
+            total += product((residual**2).T, w[start : start + len(part)])
             start += len(part)
         return total.reshape(n_solutions, T).mean(axis=1) * self.scale**2
 
@@ -174,7 +174,7 @@ class Regression:
 
     def _moments_of(self, weights, rows):
         x_origin = self.design.mean if self.fit_intercept else np.zeros(self.design.shape[1])
-        y_origin = self.v @ self._Y if self.fit_intercept else np.zeros(self._Y.shape[1])
+        y_origin = product(self._Y.T, self.v) if self.fit_intercept else np.zeros(self._Y.shape[1])
         return Moments.of_rows(self.design, self._Y, weights, x_origin, y_origin, rows)
 
     def _fold_moments(self, splits, weights):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._blas import product
 from .design import pieces
 from .penalty import BlockPenalty
 from .problem import RowProblem
@@ -36,7 +37,7 @@ def least_squares(design, Y, v, columns, fit_intercept):
             Z = design.columns(columns[piece])
             problem.project(Z)
             Z *= root
-            kernel += Z @ Z.T
+            kernel += product(Z, Z.T)
         pseudo_inverse = _pseudo_inverse(kernel)
 
         def solve(R):
@@ -67,8 +68,8 @@ def _pseudo_inverse(G):
         # scaled to unit diagonal first: a regular problem must not depend on the units of its columns
         values, vectors = np.linalg.eigh(G / np.outer(scale, scale))
         if values[0] > 1e-10:
-            return lambda M: vectors @ ((vectors.T @ (M / scale[:, None])) / values[:, None]) / scale[:, None]
+            return lambda M: product(vectors, product(vectors.T, M / scale[:, None]) / values[:, None]) / scale[:, None]
     values, vectors = np.linalg.eigh(G)
     kept = values > 1e-13 * len(G) * max(values[-1], 0.0)
     vectors, values = vectors[:, kept], values[kept]
-    return lambda M: vectors @ ((vectors.T @ M) / values[:, None])
+    return lambda M: product(vectors, product(vectors.T, M) / values[:, None])

@@ -16,7 +16,7 @@ from .working_set import WorkingSet, gap_parts
 BATCH = 6
 # Groups kept in play beside the active ones, as a multiple of these: more spare the passes that find them, and cost
 # rows and columns of the Gram matrix.
-SPARE = 1.5
+SPARE = 2.0
 # Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
 LEAD = 0.35
 
@@ -110,13 +110,13 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
         in_play = np.unique(np.searchsorted(penalty.ptr, np.flatnonzero(start.any(axis=1)), side="right") - 1)
         work.grow(in_play)
         work.start_from(start[work.features])
-    reached = top
+    reached, slopes = top, np.zeros(len(norms))
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
     spent = 0
     while at < len(points):
         stop = at + 1 if places[at] < 0 else min(at + batch, len(points))
         if attempts == 0:
-            _look_ahead(work, norms, 2.0 * points[stop - 1] - reached)
+            _look_ahead(work, norms, slopes, reached, points[stop - 1])
         solutions, iterations = [], []
         for alpha in points[at:stop]:
             iterations.append(work.solve(alpha, inner_tol, max_iter, 0.3 * target))
@@ -145,6 +145,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
                     if place >= 0:
                         coefs[place], gaps[place], n_iters[place] = B, gap, max(cost, 1)
                         converged[place] = gap <= target
+                    slopes = (norms - point_norms) / (reached - alpha) if reached > alpha else slopes
                     norms, reached = point_norms, alpha
                 else:
                     first_failure = i
@@ -179,12 +180,17 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
     return PathResult(work.features, coefs, gaps, n_iters, converged, n_passes)
 
 
-def _look_ahead(work, norms, threshold):
-    """Sequential strong rule (Tibshirani et al. 2012), limited to the likeliest groups."""
-    candidates = np.flatnonzero(~work.member & (norms >= threshold))
+def _look_ahead(work, norms, slopes, reached, alpha):
+    """Add the groups that will enter before ``alpha``, as far as can be told from ``reached``.
+
+    The sequential strong rule (Tibshirani et al. 2012) bounds what a dual norm can gain; of the groups that it leaves,
+    those whose norm comes nearest to alpha if it goes on as it went last.
+    """
+    candidates = np.flatnonzero(~work.member & (norms >= 2.0 * alpha - reached))
     limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups))
     if len(candidates) > limit:
-        candidates = candidates[np.argsort(-norms[candidates], kind="stable")[:limit]]
+        expected = norms[candidates] + (alpha - reached) * slopes[candidates]
+        candidates = candidates[np.argsort(-expected, kind="stable")[:limit]]
     work.grow(candidates)
 
 

@@ -34,22 +34,22 @@ class RowProblem:
         self._identity = len(self._columns) == design.shape[1] and np.array_equal(
             self._columns, np.arange(design.shape[1])
         )
-        self._y_mean = v @ Y if fit_intercept else np.zeros(self.n_targets)
+        self._y_mean = product(Y.T, v) if fit_intercept else np.zeros(self.n_targets)
         self._make_basis()
         Y = Y - self._y_mean
-        self.null_objective = 0.5 * float(v @ np.einsum("ij,ij->i", Y, Y))
+        self.null_objective = 0.5 * float(np.einsum("i,ij,ij->", v, Y, Y))
         self._y_basis = product(self._basis.T, v[:, None] * Y)
         self.Y = Y - product(self._basis, self._y_basis)
         self.project(self.Y)
-        self.residual_at_zero = float(v @ np.einsum("ij,ij->i", self.Y, self.Y))
+        self.residual_at_zero = float(np.einsum("i,ij,ij->", v, self.Y, self.Y))
 
     def _make_basis(self):
         """V-orthonormal basis of the unpenalised columns (centred if there is an intercept)."""
         U = self.design.columns(self.penalty.unpenalized)
-        raw = np.sqrt(self.v @ U**2)
-        self._u_mean = self.v @ U if self.fit_intercept else np.zeros(U.shape[1])
+        raw = np.sqrt(product((U**2).T, self.v))
+        self._u_mean = product(U.T, self.v) if self.fit_intercept else np.zeros(U.shape[1])
         U -= self._u_mean
-        norms = np.sqrt(self.v @ U**2)
+        norms = np.sqrt(product((U**2).T, self.v))
         keep = norms > 1e-12 * raw
         self._u_kept = np.flatnonzero(keep)
         U = U[:, keep] / norms[keep]
@@ -65,7 +65,7 @@ class RowProblem:
         # a second orthonormalisation removes what the conditioning of U cost
         _, R = np.linalg.qr(np.sqrt(self.v)[:, None] * basis)
         self._basis = solve_triangular(R, basis.T, trans="T").T
-        self._u_factor = R @ self._u_factor
+        self._u_factor = product(R, self._u_factor)
 
     @property
     def unpenalized_rank(self):
@@ -143,12 +143,14 @@ class RowProblem:
         coefficients = np.zeros((len(solutions), len(U), self.n_targets))
         for i, B in enumerate(solutions):
             if len(self._u_order):
-                b = solve_triangular(self._u_factor, self._y_basis - offsets[:, 1:].T @ B)
+                b = solve_triangular(self._u_factor, self._y_basis - product(offsets[:, 1:].T, B))
                 kept = self._u_kept[self._u_order]
                 coefficients[i, kept] = b / self._u_norms[self._u_order, None]
             if self.fit_intercept:
                 intercepts[i] = (
-                    self._y_mean - (offsets[:, 0] + shift[columns]) @ B - (self._u_mean + shift[U]) @ coefficients[i]
+                    self._y_mean
+                    - product(B.T, offsets[:, 0] + shift[columns])
+                    - product(coefficients[i].T, self._u_mean + shift[U])
                 )
         return intercepts, coefficients
 
@@ -194,10 +196,13 @@ class Moments:
             xx = 0.5 * (xx + xx.T)
         else:
             equal = np.all(weights[rows] == weights[rows[0]]) if len(rows) else True
+            if equal and design.plain and len(rows) == design.shape[0] and not x_origin.any():
+                # X as it is needs no copy
+                step = len(rows)
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
                 root = np.sqrt(weights[part])[:, None]
-                Z = design.columns(everything, part, x_origin)
+                Z = design.X if step == design.shape[0] else design.columns(everything, part, x_origin)
                 D = Y[part] - y_origin
                 if not equal:
                     Z *= root
@@ -238,6 +243,7 @@ class MomentProblem:
         self.penalty, self.fit_intercept = penalty, fit_intercept
         self._make_rows, self._rows = rows, None
         self._columns = penalty.columns
+        self._distinct = len(np.unique(self._columns)) == len(self._columns)
         self.n_targets = len(moments.y)
         weight = moments.weight
         self._x_mean = moments.x / weight
@@ -271,12 +277,12 @@ class MomentProblem:
             sound = values > 1e-14 * len(U)
             self.unpenalized_rank = int(sound.sum())
             self.reliable = bool(np.all(values[sound] > 1e-7))
-            inverse = (vectors[:, sound] / values[sound]) @ vectors[:, sound].T / np.outer(scale, scale)
-            self._u_solve = inverse @ G[U]
-            self._u_target = inverse @ q[U]
+            inverse = product(vectors[:, sound] / values[sound], vectors[:, sound].T) / np.outer(scale, scale)
+            self._u_solve = product(inverse, G[U])
+            self._u_target = product(inverse, q[U])
             yy = yy - np.einsum("ij,ij->j", q[U], self._u_target)
-            q = q - G[:, U] @ self._u_target
-            G = G - G[:, U] @ self._u_solve
+            q = q - product(G[:, U], self._u_target)
+            G = G - product(G[:, U], self._u_solve)
         self._G, self._q = G, q
         self.residual_at_zero = float(np.maximum(yy, 0.0).sum())
 
@@ -296,10 +302,18 @@ class MomentProblem:
                 self._rows = self._make_rows()
             return (yield from self._rows.evaluate(features, solutions, accuracy))
         correlations, rss = [], []
-        for B in solutions:
+        # all solutions by one product with the whole of G: copying the part that matters would cost more
+        T = self.n_targets
+        stacked = np.zeros((len(self._q), len(solutions) * T), order="F")
+        for i, B in enumerate(solutions):
+            if self._distinct:
+                stacked[columns, i * T : (i + 1) * T] = B
+            else:
+                np.add.at(stacked[:, i * T : (i + 1) * T], columns, B)
+        every = product(self._G, stacked, np.tile(self._q, len(solutions)), scale=-1.0, keep=1.0)
+        for i, B in enumerate(solutions):
             used = np.flatnonzero(B.any(axis=1))
-            # rows of the symmetric G are contiguous, its columns are not
-            C = product(self._G[columns[used]].T, B[used], self._q.copy(), scale=-1.0, keep=1.0)
+            C = every[:, i * T : (i + 1) * T]
             rss.append(self.residual_at_zero - float(np.sum(B[used] * (self._q + C)[columns[used]])))
             correlations.append(C[self._columns])
         return correlations, np.maximum(rss, 0.0)
@@ -314,7 +328,9 @@ class MomentProblem:
         intercepts = np.zeros((len(solutions), self.n_targets))
         coefficients = np.zeros((len(solutions), len(U), self.n_targets))
         for i, B in enumerate(solutions):
-            coefficients[i] = self._u_target - self._u_solve[:, columns] @ B
+            coefficients[i] = self._u_target - product(self._u_solve[:, columns], B)
             if self.fit_intercept:
-                intercepts[i] = self._y_mean - self._x_mean[columns] @ B - self._x_mean[U] @ coefficients[i]
+                intercepts[i] = (
+                    self._y_mean - product(B.T, self._x_mean[columns]) - product(coefficients[i].T, self._x_mean[U])
+                )
         return intercepts, coefficients
