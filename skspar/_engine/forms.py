@@ -97,7 +97,7 @@ class GramForm:
     def image(self, part, active, D):
         """What a step D of the active groups takes from the gradient."""
         image = np.zeros_like(self.B)
-        subtract_gram_product(self.G, part.ptr, active, -D, image)
+        subtract_gram_product(self.G, part.ptr, active, np.ascontiguousarray(-D), image)
         return image
 
     def square(self, image, places, D):

@@ -66,12 +66,14 @@ def directions_from_gram(G, curvature, sides):
     inverse = _inverse_from_gram(G, curvature)
     if inverse is None:
         return None
+    if curvature.free.all():
+        return [inverse(side) for side in sides]
     return [_conjugate_gradients(lambda P: product(G, P), inverse, curvature, side) for side in sides]
 
 
 def directions_from_rows(A, curvature, sides):
     """The same with ``G = A'A``, at a cost that is linear in the number of features; A is overwritten."""
-    if curvature.units.shape[1] > 1:
+    if curvature.units.shape[1] > 1 and not curvature.free.all():
         inverse = _inverse_from_rows(A, curvature)
         if inverse is None:
             return None
@@ -107,7 +109,8 @@ def cost_from_gram(d, n_groups, T):
 
 def cost_from_rows(n, d, n_groups, T):
     """Floating-point operations of `directions_from_rows`."""
-    return n * n * d + n**3 / 3.0 + T * n * n_groups * (n + n_groups) + n_groups**3 / 3.0 + OVERHEAD
+    combined = min(T * n * n_groups * (n + n_groups), d * (n * n + n * d + d * T))
+    return n * n * d + n**3 / 3.0 + combined + n_groups**3 / 3.0 + OVERHEAD
 
 
 def factorise(H):
@@ -186,12 +189,7 @@ def _inverse_from_rows(A, curvature):
         factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:
         return None
-    Q = np.zeros((len(starts), len(starts)), order="F")
-    for t in range(T):
-        Z = group_combinations(A, root * units[:, t], starts)
-        Z = solve_triangular(factor[0], Z, lower=True, overwrite_b=True, check_finite=False)
-        self_product(Z, Q)
-    small = factorise(symmetric(Q))
+    small = factorise(_combined(A, factor[0], curvature, root))
     if small is None:
         return None
     r = ridge[starts]
@@ -206,6 +204,25 @@ def _inverse_from_rows(A, curvature):
         return ridged(S + weight[curvature.owner, None] * units)
 
     return solve
+
+
+def _combined(A, factor, curvature, root):
+    """``sum_t Z_t' K^-1 Z_t`` with ``Z_t = [A_g u_gt]``, A scaled by 1 / root and factor the Cholesky factor of K."""
+    n, d = A.shape
+    units, starts = curvature.units, curvature.starts
+    k, T = len(starts), units.shape[1]
+    if T * n * k * (n + k) <= d * (n * n + n * d + d * T):
+        Q = np.zeros((k, k), order="F")
+        for t in range(T):
+            Z = group_combinations(A, root * units[:, t], starts)
+            self_product(solve_triangular(factor, Z, lower=True, overwrite_b=True, check_finite=False), Q)
+        return symmetric(Q)
+    # the targets meet in the inner products of the units alone
+    units = root[:, None] * units
+    Q = self_product(solve_triangular(factor, A, lower=True, check_finite=False)) * product(units, units.T)
+    if k < d:
+        Q = np.add.reduceat(np.add.reduceat(Q, starts, axis=0), starts, axis=1)
+    return Q
 
 
 def _conjugate_gradients(gram_product, inverse, curvature, side):
