@@ -12,6 +12,8 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skspar import GroupLasso, group_lasso_path
+from skspar._engine import folds
+from skspar._engine.sparse_lasso import SparseLasso
 
 pytestmark = pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 
@@ -343,3 +345,46 @@ def test_groups_and_weights_are_reported(rng):
     nonzero = [label for label, g in est.groups_.items() if np.any(est.coef_[g])]
     assert list(est.active_groups_) == nonzero
     assert 2 <= len(nonzero) < len(problem.groups)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", ""])
+@pytest.mark.parametrize("n_targets, l1_ratio", [(1, 0.0), (3, 1.0)])
+@pytest.mark.parametrize("layout, positive", [("ones", False), ("ones", True), ("unpenalized", False)])
+@pytest.mark.parametrize("shape", SHAPES, ids=["tall", "wide"])
+def test_certified_without_a_gram_matrix(
+    monkeypatch, weighted, fit_intercept, n_targets, l1_ratio, layout, positive, shape
+):
+    # sparse columns by the thousand; here from the first one on
+    monkeypatch.setattr(SparseLasso, "pays", lambda problem, columns: True)
+    monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points: False)
+    l1_ratio = 1.0 if layout == "unpenalized" else l1_ratio
+    rng = seeded(weighted, fit_intercept, n_targets, layout, positive, shape)
+    options = dict(container="csc", fit_intercept=fit_intercept, positive=positive)
+    problem, params = random_problem(rng, *shape, layout, n_targets, l1_ratio, weighted, **options)
+    grown = []
+    grow = SparseLasso.grow
+    monkeypatch.setattr(SparseLasso, "grow", lambda self, columns: (grown.append(len(columns)), grow(self, columns)))
+    for fraction, tol in product((0.5, 0.05, 1e-3), (1e-6, 1e-12)):
+        at = problem.at(fraction * problem.alpha_max)
+        est = GroupLasso(**{**params, "alpha": at.alpha}, tol=tol)
+        est.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
+        check_certified(est, at, 1.01 * tol + 1e-14)
+    assert grown
+
+
+def test_wide_sparse_path_leaves_the_gram_matrix(rng):
+    X = sparse.random_array((1500, 8000), density=2e-3, rng=rng, format="csc")
+    y = X[:, :40] @ rng.normal(size=40) + 0.1 * rng.normal(size=1500)
+    alphas, coefs, gaps, intercepts, n_iter = group_lasso_path(
+        X, y, alphas=25, eps=1e-2, tol=1e-8, return_intercepts=True, return_n_iter=True
+    )
+    assert np.count_nonzero(coefs[:, -1]) > 700
+    problem = Problem(X, y, [np.array([j]) for j in range(8000)], np.ones(8000))
+    for k in (5, 15, 24):
+        at = problem.at(alphas[k])
+        R = at.project(at.Y - at.A @ coefs[:, [k]])
+        theta = R * min(1.0, at.alpha / np.abs(at.A.T @ R).max())
+        gap = np.sum((at.Y - at.A @ coefs[:, [k]]) ** 2) / 2 + at.alpha * np.abs(coefs[:, k]).sum()
+        gap -= np.vdot(theta, at.Y) - np.vdot(theta, theta) / 2
+        assert gap <= 1.01e-8 * at.null_objective

@@ -138,22 +138,23 @@ def sparse_correlate(
     const Py_ssize_t[::1] columns,
     const double[::1] shift,
     const double[:, ::1] R,
-    double[:, ::1] out,
+    double[::1, :] out,
 ):
     """``out[b] = (X[:, columns[b]] - shift)' R`` for a CSC matrix with sorted indices."""
     cdef Py_ssize_t b, c, i, j, k, end, n = R.shape[0], width = R.shape[1], m = columns.shape[0]
     cdef double x
+    cdef double[::1] sums = np.empty(width)
     with nogil:
         for b in range(m):
             j = columns[b]
             for c in range(width):
-                out[b, c] = 0.0
+                sums[c] = 0.0
             if shift[j] == 0.0:
                 for k in range(indptr[j], indptr[j + 1]):
                     x = data[k]
                     i = indices[k]
                     for c in range(width):
-                        out[b, c] += x * R[i, c]
+                        sums[c] += x * R[i, c]
             else:
                 # such a column has hardly a zero (its mean is far above its spread): walk all rows
                 k = indptr[j]
@@ -164,7 +165,9 @@ def sparse_correlate(
                         x = data[k] - shift[j]
                         k += 1
                     for c in range(width):
-                        out[b, c] += x * R[i, c]
+                        sums[c] += x * R[i, c]
+            for c in range(width):
+                out[b, c] = sums[c]
 
 
 def sparse_subtract_product(

@@ -171,21 +171,30 @@ class SparseDesign:
             X = X.copy()
             X.sum_duplicates()
         index_type = np.int64 if np.int64 in (X.indices.dtype, X.indptr.dtype) else np.int32
-        self._arrays = (
+        self.arrays = (
             X.data,
             X.indices.astype(index_type, copy=False),
             X.indptr.astype(index_type, copy=False),
         )
         self.X = X
-        self.shape, self.nbytes = X.shape, sum(a.nbytes for a in self._arrays)
-        self.mean, self.shift, self._added = _shifts(*sparse_moments(*self._arrays, v), fit_intercept)
+        self.shape, self.nbytes = X.shape, sum(a.nbytes for a in self.arrays)
+        self.mean, self.shift, self._added = _shifts(*sparse_moments(*self.arrays, v), fit_intercept)
         self._read = self.shift + self._added
         self._all = np.arange(X.shape[1])
+
+    def is_plain(self, columns):
+        """Whether some columns can be read as they are."""
+        return not self._read[columns].any()
+
+    def n_entries(self, columns):
+        """How many entries some columns hold."""
+        indptr = self.arrays[2]
+        return int(np.sum(indptr[columns + 1] - indptr[columns]))
 
     def columns(self, columns, rows=None):
         """Float64 copy of some columns, Fortran-ordered; all rows, or those given."""
         out = np.empty((self.shape[0], len(columns)), order="F")
-        sparse_columns(*self._arrays, columns, self.shift, out)
+        sparse_columns(*self.arrays, columns, self.shift, out)
         return out if rows is None else out[rows]
 
     def correlate(self, R):
@@ -194,8 +203,8 @@ class SparseDesign:
 
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
-        out = np.empty((len(columns), R.shape[1]))
-        sparse_correlate(*self._arrays, columns, self._read, np.ascontiguousarray(R), out)
+        out = np.empty((len(columns), R.shape[1]), order="F")
+        sparse_correlate(*self.arrays, columns, self._read, np.ascontiguousarray(R), out)
         _add_means(self._added[columns], R, out)
         return out
 
@@ -203,6 +212,6 @@ class SparseDesign:
         """``R -= X_J B`` in place."""
         rows = np.ascontiguousarray(R)
         _subtract_means(self._added[columns], B, rows)
-        sparse_subtract_product(*self._arrays, columns, self._read, np.ascontiguousarray(B), rows)
+        sparse_subtract_product(*self.arrays, columns, self._read, np.ascontiguousarray(B), rows)
         if rows is not R:
             R[...] = rows

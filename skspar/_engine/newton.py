@@ -179,7 +179,7 @@ def _inverse_from_rows(A, curvature):
 
     A is overwritten, by ``A R^-1/2``.
     """
-    n, T = A.shape[0], curvature.units.shape[1]
+    n = A.shape[0]
     ridge, units, starts = curvature.ridge, curvature.units, curvature.starts
     root = np.sqrt(ridge)
     A /= root

@@ -105,6 +105,16 @@ class RowProblem:
             np.multiply(block[self._present], root, out=out[:, piece])
         return out
 
+    @property
+    def projection(self):
+        """V-orthonormal basis of the intercept and the unpenalised columns."""
+        ones = np.ones((len(self.v), int(self.fit_intercept)))
+        return np.column_stack([ones, self._basis])
+
+    @property
+    def weighted_projection(self):
+        return self.v[:, None] * self.projection
+
     def gram(self, K, N):
         """``X_K' V X_N``."""
         out = np.empty((len(K), len(N)))
@@ -238,6 +248,7 @@ class MomentProblem:
     """
 
     n_rows = np.inf
+    design = None
 
     def __init__(self, moments, penalty, fit_intercept, rows):
         self.penalty, self.fit_intercept = penalty, fit_intercept

@@ -5,6 +5,7 @@ import numpy as np
 from . import newton
 from ._active_set import LassoActiveSet
 from .forms import GramForm, RowForm
+from .sparse_lasso import SparseLasso
 
 # More features in play than this many times the rows: from there on columns, not their Gram matrix.
 MANY_FEATURES = 2.0
@@ -67,6 +68,8 @@ class WorkingSet:
         self.member[groups] = True
         self.part, self.features = self.penalty.of_groups(self.groups)
         q, m = self._q_all[self.features], len(self.features)
+        if self.separable and self._grow_sparse():
+            return
         if not self.separable and isinstance(self._form, GramForm) and m > MANY_FEATURES * self.problem.n_rows:
             B = self._form.B
             self._form = RowForm(self.problem)
@@ -79,6 +82,20 @@ class WorkingSet:
         else:
             self._decompose(len(self.groups) - len(groups))
             self._tangent = np.concatenate([self._tangent, np.zeros((m - len(self._tangent), self.n_targets))])
+
+    def _grow_sparse(self):
+        """Solve from the sparse columns from here on, where that is cheaper; returns whether it is."""
+        columns = self.penalty.columns[self.features]
+        if not isinstance(self._form, SparseLasso):
+            if self.problem.design is None or not SparseLasso.pays(self.problem, columns):
+                return False
+            B = self._form.B
+            self._form, self._lasso = SparseLasso(self.problem), None
+            self._form.grow(columns)
+            self._form.start_from(np.concatenate([B, np.zeros((len(columns) - len(B), self.n_targets))]))
+        else:
+            self._form.grow(columns)
+        return True
 
     @property
     def n_active(self):
@@ -105,6 +122,9 @@ class WorkingSet:
 
     def start_from(self, B):
         """Take B (features of the working set x targets) as the current point."""
+        if isinstance(self._form, SparseLasso):
+            self._form.start_from(B)
+            return
         self._form.move_to(B)
         if self.separable:
             for t, lasso in enumerate(self._lasso):
@@ -114,7 +134,7 @@ class WorkingSet:
         """Anchor the gradient so that the correlations at B are exactly C (rows of the working set)."""
         current = self._form.B
         self._form.anchor(B, C)
-        if self.separable:
+        if self.separable and not isinstance(self._form, SparseLasso):
             # the active-set method goes on from where it is
             self._form.move_to(current)
             self._attach()
@@ -129,6 +149,8 @@ class WorkingSet:
             return 1
         if self.separable:
             bounds = alpha * self.part.entry_factors
+            if isinstance(self._form, SparseLasso):
+                return self._form.solve(bounds, tol, max_iter)
             iterations = 0
             for t, lasso in enumerate(self._lasso):
                 n_iter, _ = lasso.solve(bounds, tol, max_iter)
