@@ -5,11 +5,12 @@ advance together, and what they ask of X is one matrix product. Tall designs: th
 computed once, and a fold's are those of all rows minus its own.
 """
 
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
+from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import ThreadpoolController
 
 from ._blas import product
 from .degrees_of_freedom import degrees_of_freedom
@@ -97,10 +98,11 @@ class Regression:
             solve_path(problem, penalty, grid[grid > 0.0] / self.scale, tol, max_iter)
             for problem, _, penalty, grid in tasks
         ]
-        together = self._folds_at_once()
         results = []
-        for start in range(0, len(generators), together):
-            results += drive(self.design, generators[start : start + together], _threads(n_jobs, verbose))
+        with _threads(n_jobs, verbose) as (n_threads, parallel):
+            together = max(n_threads, self._folds_at_once())
+            for start in range(0, len(generators), together):
+                results += drive(self.design, generators[start : start + together], parallel)
         solutions = [
             Solutions(self, problem, penalty, result, v, grid)
             for (problem, v, penalty, grid), result in zip(tasks, results)
@@ -279,13 +281,18 @@ def _moments_pay(design, n_points):
     return p <= n and small and p <= 100.0 * passes
 
 
+@contextmanager
 def _threads(n_jobs, verbose):
-    """A map over thunks for `drive`: in threads, each with one BLAS thread."""
-    if n_jobs in (None, 1):
-        return None
+    """How many threads, and a map over thunks for `drive` that uses them, each with one BLAS thread."""
+    n_threads = effective_n_jobs(n_jobs)
+    if n_threads == 1:
+        yield 1, None
+        return
+    libraries = ThreadpoolController()
+    with Parallel(n_jobs=n_threads, prefer="threads", verbose=verbose) as pool:
 
-    def run(thunks):
-        with threadpool_limits(limits=1, user_api="blas"):
-            return Parallel(n_jobs=n_jobs, prefer="threads", verbose=verbose)(delayed(thunk)() for thunk in thunks)
+        def run(thunks):
+            with libraries.limit(limits=1, user_api="blas"):
+                return pool(delayed(thunk)() for thunk in thunks)
 
-    return run
+        yield n_threads, run
