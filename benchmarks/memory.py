@@ -4,6 +4,10 @@ import resource
 import subprocess
 import sys
 
+TITLE = "Memory: 5-fold GroupLassoCV"
+TEXT = "Peak resident memory that the fit adds, in a process of its own."
+HEADER = ("X", "MB of X", "MB added", "added / X")
+
 
 def measure(kind):
     """Run in a child: peak resident memory of the fit above what was resident before, an upper bound (Linux)."""
@@ -38,18 +42,18 @@ def measure(kind):
     print(size / 1e6, (after - before) / 1e6, (after - before) / size)
 
 
-def run():
-    """Rows (design, MB of X, MB that the fit adds, ratio)."""
+def tables(quick):
+    """Titles, headers and rows."""
     rows = []
-    for kind, name in (
-        ("tall", "dense 50,000 x 1,000"),
-        ("wide", "dense 2,000 x 25,000"),
-        ("sparse", "CSC 10,000 x 50,000, density 2e-3"),
-    ):
+    kinds = {
+        "tall": "dense 50,000 x 1,000",
+        "wide": "dense 2,000 x 25,000",
+        "sparse": "CSC 10,000 x 50,000, density 2e-3",
+    }
+    for kind in ["sparse"] if quick else kinds:
         out = subprocess.run([sys.executable, __file__, kind], capture_output=True, text=True, check=True).stdout
-        size, added, ratio = map(float, out.split())
-        rows.append((name, size, added, ratio))
-    return rows
+        rows.append((kinds[kind], *map(float, out.split())))
+    yield None, HEADER, rows
 
 
 if __name__ == "__main__":

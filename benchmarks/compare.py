@@ -1,0 +1,77 @@
+"""Time solvers side by side: interleaved, each at the loosest tolerance that reaches the gap."""
+
+import time
+import warnings
+
+import numpy as np
+
+import peers
+
+TARGET = 1e-6
+HEADER = ("solver", "tol", "largest gap", "seconds", "time / ours")
+
+
+def timed(function, *arguments):
+    start = time.perf_counter()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        result = function(*arguments)
+    return time.perf_counter() - start, result
+
+
+def _first_call(function, problem):
+    """Imports and compilation do not count; returns what is wrong, if anything."""
+    try:
+        timed(function, problem, problem.alphas[:3], 1e-3)
+    except ImportError:
+        return "not installed"
+    except Exception as error:
+        return f"fails: {type(error).__name__}"
+    return None
+
+
+def compare(problem, alphas=None, *, budget=30.0, repeats=3, defaults=True, names=None):
+    """Rows (solver, tolerance, gap, median seconds, ratio to ours) for one problem.
+
+    A peer is tried from loose to tight until the gap is at most TARGET, then timed in turn with ours. One that has not
+    reached it when the budget (seconds) is spent is listed with its last try; so is what its default tolerance gives.
+    """
+    alphas = problem.alphas if alphas is None else alphas
+    chosen, rows = {"skspar": (peers.skspar, TARGET, 0.0)}, []
+    _first_call(peers.skspar, problem)
+    for name in peers.solvers_for(problem) if names is None else names:
+        solver = peers.SOLVERS[name]
+        wrong = _first_call(solver, problem)
+        if wrong:
+            rows.append((name, None, None, None, wrong))
+            continue
+        if defaults:
+            seconds, coefs = timed(solver, problem, alphas, peers.DEFAULTS[name])
+            chosen[f"{name}, its default"] = (solver, peers.DEFAULTS[name], seconds)
+        spent = 0.0
+        for tol in peers.TOLERANCES[name]:
+            seconds, coefs = timed(solver, problem, alphas, tol)
+            spent += seconds
+            gap = problem.largest_gap(coefs, alphas)
+            if gap <= TARGET:
+                chosen[name] = (solver, tol, seconds)
+                break
+            if spent > budget:
+                break
+        else:
+            tol = peers.TOLERANCES[name][-1]
+        if name not in chosen:
+            rows.append((name, tol, gap, seconds, "gap missed"))
+    taken, gaps = {name: [] for name in chosen}, {}
+    for turn in range(repeats):
+        for name, (solver, tol, seconds) in chosen.items():
+            # slow ones are known well enough from one more run
+            if turn == 0 or seconds < 0.2 * budget:
+                seconds, coefs = timed(solver, problem, alphas, tol)
+                taken[name].append(seconds)
+                gaps[name] = problem.largest_gap(coefs, alphas)
+    ours = np.median(taken["skspar"])
+    for name, (_, tol, _) in chosen.items():
+        median = np.median(taken[name])
+        rows.append((name, tol, gaps[name], median, f"{median / ours:.2f}"))
+    return sorted(rows, key=lambda row: (row[0] != "skspar", row[0]))
