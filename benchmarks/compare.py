@@ -37,8 +37,14 @@ def compare(problem, alphas=None, *, budget=30.0, repeats=3, defaults=True, name
     reached it when the budget (seconds) is spent is listed with its last try; so is what its default tolerance gives.
     """
     alphas = problem.alphas if alphas is None else alphas
-    chosen, rows = {"skspar": (peers.skspar, TARGET, 0.0)}, []
+    chosen, taken, gaps, rows = {}, {}, {}, []
+
+    def keep(name, solver, tol, seconds, gap):
+        chosen[name], taken[name], gaps[name] = (solver, tol), [seconds], gap
+
     _first_call(peers.skspar, problem)
+    seconds, coefs = timed(peers.skspar, problem, alphas, TARGET)
+    keep("skspar", peers.skspar, TARGET, seconds, problem.largest_gap(coefs, alphas))
     for name in peers.solvers_for(problem) if names is None else names:
         solver = peers.SOLVERS[name]
         wrong = _first_call(solver, problem)
@@ -46,15 +52,16 @@ def compare(problem, alphas=None, *, budget=30.0, repeats=3, defaults=True, name
             rows.append((name, None, None, None, wrong))
             continue
         if defaults:
-            seconds, coefs = timed(solver, problem, alphas, peers.DEFAULTS[name])
-            chosen[f"{name}, its default"] = (solver, peers.DEFAULTS[name], seconds)
+            tol = peers.DEFAULTS[name]
+            seconds, coefs = timed(solver, problem, alphas, tol)
+            keep(f"{name}, its default", solver, tol, seconds, problem.largest_gap(coefs, alphas))
         spent = 0.0
         for tol in peers.TOLERANCES[name]:
             seconds, coefs = timed(solver, problem, alphas, tol)
             spent += seconds
             gap = problem.largest_gap(coefs, alphas)
             if gap <= TARGET:
-                chosen[name] = (solver, tol, seconds)
+                keep(name, solver, tol, seconds, gap)
                 break
             if spent > budget:
                 break
@@ -62,16 +69,13 @@ def compare(problem, alphas=None, *, budget=30.0, repeats=3, defaults=True, name
             tol = peers.TOLERANCES[name][-1]
         if name not in chosen:
             rows.append((name, tol, gap, seconds, "gap missed"))
-    taken, gaps = {name: [] for name in chosen}, {}
-    for turn in range(repeats):
-        for name, (solver, tol, seconds) in chosen.items():
-            # slow ones are known well enough from one more run
-            if turn == 0 or seconds < 0.2 * budget:
-                seconds, coefs = timed(solver, problem, alphas, tol)
-                taken[name].append(seconds)
-                gaps[name] = problem.largest_gap(coefs, alphas)
+    for _ in range(repeats):
+        for name, (solver, tol) in chosen.items():
+            # of the slow ones a single run tells enough
+            if taken[name][0] < 0.2 * budget:
+                taken[name].append(timed(solver, problem, alphas, tol)[0])
     ours = np.median(taken["skspar"])
-    for name, (_, tol, _) in chosen.items():
+    for name, (_, tol) in chosen.items():
         median = np.median(taken[name])
         rows.append((name, tol, gaps[name], median, f"{median / ours:.2f}"))
     return sorted(rows, key=lambda row: (row[0] != "skspar", row[0]))

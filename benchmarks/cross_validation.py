@@ -38,13 +38,15 @@ def adelie(problem, tol):
     )  # fmt: skip
 
 
-def tables(quick):
+def tables(quick, wanted):
     """Titles, headers and rows."""
     shapes = [(500, 10_000, 50), (20_000, 1_000, 50)] if quick else [
         (500, 10_000, 50), (2_000, 20_000, 100), (20_000, 1_000, 50)
     ]  # fmt: skip
     for n, p, informative in shapes:
         problem = problems.dense_lasso(n, p, informative)
+        if not wanted(problem.name):
+            continue
         runs = [("skspar", skspar, 1e-6), ("adelie, its default", adelie, 1e-7)]
         if n > p:
             runs += [("scikit-learn, its default", scikit_learn, 1e-4)]

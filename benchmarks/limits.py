@@ -13,7 +13,7 @@ TEXT = (
 HEADER = ("problem", "path", "one pass over X", "path / passes", "one Gram matrix", "path / Gram")
 
 
-def tables(quick):
+def tables(quick, wanted):
     """Titles, headers and rows."""
     import peers
 

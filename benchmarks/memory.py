@@ -4,8 +4,8 @@ import resource
 import subprocess
 import sys
 
-TITLE = "Memory: 5-fold GroupLassoCV"
-TEXT = "Peak resident memory that the fit adds, in a process of its own."
+TITLE = "Memory"
+TEXT = "Peak resident memory that a fit adds, in a process of its own. Paths: ours to a gap of 1e-6, peers at tol=1e-4."
 HEADER = ("X", "MB of X", "MB added", "added / X")
 
 
@@ -42,19 +42,54 @@ def measure(kind):
     print(size / 1e6, (after - before) / 1e6, (after - before) / size)
 
 
-def tables(quick):
+def measure_path(solver, n, p):
+    """Run in a child: what one Lasso path adds, compilation and imports not counted."""
+    import compare
+    import peers
+    import problems
+
+    problem = problems.dense_lasso(n, p, 50)
+    function = getattr(peers, solver)
+    small = problems.dense_lasso(50, 100, 5)
+    function(small, small.alphas[:5], 1e-4)
+    with open("/proc/self/statm") as file:
+        before = int(file.read().split()[1]) * resource.getpagesize()
+    # Linux: the peak so far is forgotten
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    compare.timed(function, problem, problem.alphas, 1e-6 if solver == "skspar" else 1e-4)
+    with open("/proc/self/status") as file:
+        [peak] = [int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")]
+    print(problem.X.nbytes / 1e6, (peak - before) / 1e6)
+
+
+def _child(*arguments):
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return [float(number) for number in done.stdout.split()] if done.returncode == 0 else None
+
+
+def tables(quick, wanted):
     """Titles, headers and rows."""
-    rows = []
     kinds = {
         "tall": "dense 50,000 x 1,000",
         "wide": "dense 2,000 x 25,000",
         "sparse": "CSC 10,000 x 50,000, density 2e-3",
     }
-    for kind in ["sparse"] if quick else kinds:
-        out = subprocess.run([sys.executable, __file__, kind], capture_output=True, text=True, check=True).stdout
-        rows.append((kinds[kind], *map(float, out.split())))
-    yield None, HEADER, rows
+    rows = [(kinds[kind], *_child(kind)) for kind in (["sparse"] if quick else kinds)]
+    yield "5-fold GroupLassoCV", HEADER, rows
+    if quick:
+        return
+    rows = []
+    for n, p in ((500, 10_000), (20_000, 1_000)):
+        for solver in ("skspar", "scikit_learn", "celer", "skglm", "adelie"):
+            found = _child("path", solver, n, p) or (None, None)
+            rows.append((f"{n:,} x {p:,}", solver.replace("_", "-"), *found))
+    yield "Lasso path, 100 alphas", ("X", "solver", "MB of X", "MB added"), rows
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1])
+    if sys.argv[1] == "path":
+        measure_path(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    else:
+        measure(sys.argv[1])

@@ -1,7 +1,10 @@
-"""Run the benchmarks and write RESULTS.md beside this file: ``python benchmarks/run.py [--quick] [family ...]``.
+"""Run the benchmarks and write RESULTS.md beside this file.
 
-A family is a module with TITLE, TEXT and ``tables(quick)``, which yields (name, header, rows). With names given, only
-those are run and their part of RESULTS.md is replaced.
+    python benchmarks/run.py [--quick] [--only TEXT] [family ...]
+
+A family is a module with TITLE, TEXT and ``tables(quick, wanted)``, which yields (name, header, rows) for the names
+that ``wanted`` accepts. Families that are named replace their part of RESULTS.md; with ``--only`` they replace the
+tables whose name contains TEXT.
 """
 
 import argparse
@@ -38,20 +41,29 @@ def versions():
     return ", ".join(found)
 
 
-def section(name, quick):
-    """The Markdown of one family, printed as it grows."""
+def sections(name, quick, only, old):
+    """The Markdown of one family, again after each table; ``old`` is what it was."""
     family = importlib.import_module(name)
     parts = [f"## {family.TITLE}", family.TEXT]
     print("\n\n".join(parts), flush=True)
-    for title, header, rows in family.tables(quick):
-        parts.append((f"### {title}\n\n" if title else "") + table(header, rows))
-        print("\n" + parts[-1], flush=True)
-    return "\n\n".join(parts)
+    tables = {part.split("\n", 1)[0]: part.strip() for part in re.split(r"\n(?=### )", old)[1:]} if only else {}
+    for title, header, rows in family.tables(quick, lambda title: only in (title or "")):
+        key = f"### {title}" if title else ""
+        tables[key] = f"{key}\n\n{table(header, rows)}".strip()
+        print("\n" + tables[key], flush=True)
+        yield "\n\n".join(parts + list(tables.values()))
+
+
+def write(machine, kept):
+    order = ["## " + importlib.import_module(name).TITLE for name in FAMILIES]
+    parts = ["# Results", machine, *(kept[title] for title in order if title in kept)]
+    RESULTS.write_text("\n\n".join(parts) + "\n")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a few problems, few repeats: under two minutes")
+    parser.add_argument("--only", metavar="TEXT", default="", help="tables whose name contains TEXT")
     parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="all of them by default")
     arguments = parser.parse_args()
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}; {versions()}."
@@ -60,14 +72,13 @@ def main():
     kept = {part.split("\n", 1)[0]: part.strip() for part in old[1:]}
     chosen = arguments.families or (FAMILIES[:1] + FAMILIES[2:5] if arguments.quick else FAMILIES)
     for name in chosen:
-        text = section(name, arguments.quick)
-        kept[text.split("\n", 1)[0]] = text
+        title = "## " + importlib.import_module(name).TITLE
+        for text in sections(name, arguments.quick, arguments.only, kept.get(title, "")):
+            kept[title] = text
+            if not arguments.quick:
+                write(machine, kept)
     if arguments.quick:
         print("\nQuick runs are not written to RESULTS.md.")
-        return
-    order = ["## " + importlib.import_module(name).TITLE for name in FAMILIES]
-    parts = ["# Results", machine, *(kept[title] for title in order if title in kept)]
-    RESULTS.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from compare import timed
 
 TITLE = "How time grows"
 TEXT = (
-    "Our Lasso path (100 alphas to alpha_max / 100; gap 1e-6), one size varied at a time; five-fold cross-validation for "
-    "the number of folds. The slope is that of log time against log size, by least squares."
+    "Our Lasso path (100 alphas to alpha_max / 100; gap 1e-6), one size varied at a time; cross-validation for the "
+    "number of folds. The slope is that of log time against log size, by least squares."
 )
 HEADER = ("varied", "sizes", "seconds", "slope")
 PICTURE = Path(__file__).parents[1] / "doc" / "scaling.png"
@@ -31,7 +31,7 @@ def fold_seconds(folds):
     return np.median([timed(estimator.fit, problem.X, problem.Y)[0] for _ in range(3)])
 
 
-def tables(quick):
+def tables(quick, wanted):
     """Titles, headers and rows; draws the picture."""
     series = {
         "rows, p = 5,000": ((250, 500, 1_000, 2_000), lambda n: path_seconds(n, 5_000, 50)),

@@ -7,7 +7,7 @@ TITLE = "Single fits"
 TEXT = "One alpha of the problems above, without a path before it; to a relative duality gap of 1e-6."
 
 
-def tables(quick):
+def tables(quick, wanted):
     """Titles, headers and rows."""
     if quick:
         return
@@ -17,5 +17,6 @@ def tables(quick):
         for fraction in (0.1, 0.01):
             if fraction < problem.eps:
                 fraction = problem.eps
-            rows = compare(problem, top * fraction, budget=15.0, defaults=False)
-            yield f"{problem.name}: alpha_max / {1 / fraction:.0f}", HEADER, rows
+            title = f"{problem.name}: alpha_max / {1 / fraction:.0f}"
+            if wanted(title):
+                yield title, HEADER, compare(problem, top * fraction, budget=15.0, defaults=False)

@@ -158,7 +158,7 @@ def group_lasso_path(
     grid = _alpha_grid(alphas, eps, regression.alpha_max(l1_ratio), positive)
     solutions = regression.path(l1_ratio, grid, tol, max_iter)
     _warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
-    coefs = np.ascontiguousarray(solutions.coefs.transpose(2, 1, 0), dtype=X.dtype)
+    coefs = solutions.path_coefs(X.dtype)
     intercepts = np.ascontiguousarray(solutions.intercepts.T, dtype=X.dtype)
     if y.ndim == 1:
         coefs, intercepts = coefs[0], intercepts[0]
@@ -208,7 +208,7 @@ class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _take(self, regression, solutions, place, X, y):
         """Set the fitted attributes from one solution of a path."""
-        coef, intercept = solutions.coefs[place], solutions.intercepts[place]
+        coef, intercept = solutions.coefs_at(place), solutions.intercepts[place]
         self.dual_gap_ = float(solutions.gaps[place])
         null = regression.null_objective
         self.relative_dual_gap_ = self.dual_gap_ / null if null > 0.0 else 0.0

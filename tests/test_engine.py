@@ -42,7 +42,7 @@ def test_coefficients_of_folds_are_those_of_copies(rng, monkeypatch, by_moments,
     for fold, (train, _) in zip(solutions, splits):
         copy = Regression(container(X[train]), Y[train], weights[train], layout(sizes), True, 10)
         expected = copy.path(l1_ratio, alphas, 1e-14, 10_000)
-        np.testing.assert_allclose(fold.coefs, expected.coefs, atol=1e-8)
+        np.testing.assert_allclose(fold.path_coefs(), expected.path_coefs(), atol=1e-8)
         np.testing.assert_allclose(fold.intercepts, expected.intercepts, atol=1e-8)
 
 
@@ -57,7 +57,7 @@ def test_moments_and_rows_agree(rng, monkeypatch, unpenalized, fit_intercept):
         monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points, answer=by_moments: answer)
         regression = Regression(X, Y, np.ones(80), penalty, fit_intercept, 10)
         found.append(regression.path(0.0, regression.alpha_max(0.0) * np.array([0.5, 0.01]), 1e-13, 1000))
-    np.testing.assert_allclose(found[0].coefs, found[1].coefs, atol=1e-10)
+    np.testing.assert_allclose(found[0].path_coefs(), found[1].path_coefs(), atol=1e-10)
     np.testing.assert_allclose(found[0].intercepts, found[1].intercepts, atol=1e-10)
 
 

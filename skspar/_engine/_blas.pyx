@@ -39,7 +39,8 @@ def product(A, B, out=None, double scale=1.0, double keep=0.0):
     if A.shape[1] != B.shape[0]:
         raise ValueError(f"shapes {A.shape} and {B.shape} do not match")
     if out is None:
-        out = np.empty((A.shape[0], B.shape[1]), order="F")
+        # zeros, not whatever was there: not every BLAS ignores a NaN that it is told to scale by zero
+        out = np.zeros((A.shape[0], B.shape[1]), order="F")
         keep = 0.0
     elif out.shape != (A.shape[0], B.shape[1]) or out.dtype != np.float64 or (out.size and 8 not in out.strides):
         raise ValueError(f"out has shape {out.shape} and strides {out.strides}")

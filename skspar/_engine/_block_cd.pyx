@@ -177,7 +177,7 @@ def block_descent(
     cdef double value
     for g in range(ptr.shape[0] - 1):
         largest = max(largest, ptr[g + 1] - ptr[g])
-    cdef double[::1] z = np.empty(largest * width)
+    cdef double[::1] z = np.zeros(largest * width)
     cdef double[::1] new = np.empty(largest * width)
     cdef double[::1] work = np.empty(largest * width)
     cdef double[::1] local = np.empty(largest * width)
@@ -231,7 +231,7 @@ def block_descent_on_rows(
     cdef double value
     for g in range(ptr.shape[0] - 1):
         largest = max(largest, ptr[g + 1] - ptr[g])
-    cdef double[::1] z = np.empty(largest * width)
+    cdef double[::1] z = np.zeros(largest * width)
     cdef double[::1] new = np.empty(largest * width)
     cdef double[::1] work = np.empty(largest * width)
     cdef double[::1] local = np.empty(largest * width)
@@ -312,7 +312,7 @@ def group_combinations(const double[::1, :] A, const double[::1] weights, const 
     """``A_g w_g`` for groups of consecutive columns: a column for each group."""
     cdef int n = <int> A.shape[0], size
     cdef Py_ssize_t k = starts.shape[0], g, stop
-    out = np.empty((n, k), order="F")
+    out = np.zeros((n, k), order="F")
     cdef double[::1, :] out_ = out
     with nogil:
         for g in range(k):

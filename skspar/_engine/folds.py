@@ -250,11 +250,18 @@ class Solutions:
             # alpha = 0, where the grid has it: least squares
             self.values[k:], self.intercepts[k:], self.gaps[k:] = regression._least_squares(self.columns, v)
 
-    @property
-    def coefs(self):
-        """Coefficients of all columns, (n_alphas, p, T)."""
-        coefs = np.zeros((len(self.values), self._regression.design.shape[1], self.values.shape[2]))
-        coefs[:, self.columns] = self.values
+    def coefs_at(self, place):
+        """Coefficients of all columns at one alpha, (p, T)."""
+        coefs = np.zeros((self._regression.design.shape[1], self.values.shape[2]))
+        coefs[self.columns] = self.values[place]
+        return coefs
+
+    def path_coefs(self, dtype=np.float64):
+        """Coefficients of all columns, (T, p, n_alphas)."""
+        # rows of zeros are never written to: most of a wide path costs no memory until somebody reads it
+        coefs = np.zeros((self.values.shape[2], self._regression.design.shape[1], len(self.values)), dtype=dtype)
+        for target in range(len(coefs)):
+            coefs[target, self.columns] = np.ascontiguousarray(self.values[:, :, target].T)
         return coefs
 
     def degrees_of_freedom(self):
