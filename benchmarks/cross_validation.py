@@ -8,7 +8,8 @@ from compare import timed
 TITLE = "5-fold cross-validation of the Lasso, 100 alphas"
 TEXT = (
     "On the grid of the path, no intercept. Ours at a relative duality gap of 1e-6 for every fold and alpha. Peers at "
-    "their default tolerance, and at the one with which the path on all rows reaches that gap."
+    "their default tolerance, and at the one with which the path on all rows reaches that gap (not on the largest, "
+    "where it takes minutes)."
 )
 HEADER = ("solver", "tol", "seconds", "time / ours")
 EQUAL_GAP = {"scikit-learn": 2.5e-7, "adelie": 1e-15}
@@ -34,7 +35,7 @@ def adelie(problem, tol):
 
     return ad.cv_grpnet(
         problem.X, ad.glm.gaussian(problem.Y), n_folds=5, lmda_path_size=100, min_ratio=problem.eps, intercept=False,
-        early_exit=False, adev_tol=1.0, ddev_tol=0.0, n_threads=2, progress_bar=False, tol=tol,
+        early_exit=False, n_threads=2, progress_bar=False, tol=tol,
     )  # fmt: skip
 
 
@@ -50,13 +51,14 @@ def tables(quick, wanted):
         runs = [("skspar", skspar, 1e-6), ("adelie, its default", adelie, 1e-7)]
         if n > p:
             runs += [("scikit-learn, its default", scikit_learn, 1e-4)]
-        if not quick:
+        # at 2,000 x 20,000 the tight tolerance takes minutes
+        if not quick and n * p <= 2 * 10**7:
             runs += [("adelie", adelie, EQUAL_GAP["adelie"])]
             if n > p:
                 runs += [("scikit-learn", scikit_learn, EQUAL_GAP["scikit-learn"])]
         taken = {name: [] for name, _, _ in runs}
         wrong = {}
-        for turn in range(1 if quick else 3):
+        for turn in range(1 if quick else 2):
             for name, function, tol in runs:
                 if name in wrong or (turn and taken[name][0] > 20.0):
                     continue

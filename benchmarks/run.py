@@ -32,8 +32,10 @@ def shown(cell):
 
 
 def versions():
-    found = []
-    for name in ("skspar", "numpy", "scipy", "scikit-learn", "celer", "skglm", "adelie"):
+    import skspar
+
+    found = [f"skspar {skspar.__version__}"]
+    for name in ("numpy", "scipy", "scikit-learn", "celer", "skglm", "adelie"):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
