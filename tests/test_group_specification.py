@@ -171,7 +171,7 @@ def test_ungrouped_unpenalized(data):
     np.testing.assert_allclose(est.group_weights_[:2], np.sqrt(2))
     np.testing.assert_array_equal(est.group_weights_[2:], 0)
     Xc = X[:, [3, 5]] - X[:, [3, 5]].mean(axis=0)
-    np.testing.assert_allclose(est.coef_[[3, 5]], np.linalg.lstsq(Xc, y - y.mean())[0], rtol=1e-8)
+    np.testing.assert_allclose(est.coef_[[3, 5]], np.linalg.lstsq(Xc, y - y.mean(), rcond=None)[0], rtol=1e-8)
     np.testing.assert_array_equal(est.coef_[[0, 1, 2, 4]], 0)
 
 
