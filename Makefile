@@ -11,7 +11,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_PROGRESS_BAR := off
 
-KERNELS := $(shell find skspar -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
+KERNELS := $(shell find skspar -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
 
 .PHONY: help test demo lint format bench wheel clean
 

@@ -44,7 +44,15 @@ class BuildKernels(build_ext):
 def kernels():
     """One extension for every .pyx file of the package."""
     paths = sorted(Path("skspar").rglob("*.pyx"))
-    return [Extension(".".join(path.with_suffix("").parts), [path.as_posix()]) for path in paths]
+    return [
+        Extension(
+            ".".join(path.with_suffix("").parts),
+            [path.as_posix()],
+            include_dirs=[path.parent.as_posix()],
+            depends=[header.as_posix() for header in path.parent.glob("*.h")],
+        )
+        for path in paths
+    ]
 
 
 if __name__ == "__main__":

@@ -5,12 +5,9 @@ advance together, and what they ask of X is one matrix product. Tall designs: th
 computed once, and a fold's are those of all rows minus its own.
 """
 
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
-from threadpoolctl import ThreadpoolController
 
 from ._blas import product
 from .degrees_of_freedom import degrees_of_freedom
@@ -19,6 +16,7 @@ from .least_squares import least_squares
 from .path import drive, largest_dual_norm, solve_path
 from .penalty import BlockPenalty
 from .problem import MomentProblem, Moments, RowProblem
+from .threads import threads
 
 
 class Regression:
@@ -99,7 +97,7 @@ class Regression:
             for problem, _, penalty, grid in tasks
         ]
         results = []
-        with _threads(n_jobs, verbose) as (n_threads, parallel):
+        with threads(n_jobs, verbose) as (n_threads, parallel):
             together = max(n_threads, self._folds_at_once())
             for start in range(0, len(generators), together):
                 results += drive(self.design, generators[start : start + together], parallel)
@@ -286,20 +284,3 @@ def _moments_pay(design, n_points):
         return p <= n and p <= 2000 and density * p <= 2.0 * passes
     small = p <= 2000 or p <= 0.15 * n
     return p <= n and small and p <= 100.0 * passes
-
-
-@contextmanager
-def _threads(n_jobs, verbose):
-    """How many threads, and a map over thunks for `drive` that uses them, each with one BLAS thread."""
-    n_threads = effective_n_jobs(n_jobs)
-    if n_threads == 1:
-        yield 1, None
-        return
-    libraries = ThreadpoolController()
-    with Parallel(n_jobs=n_threads, prefer="threads", verbose=verbose) as pool:
-
-        def run(thunks):
-            with libraries.limit(limits=1, user_api="blas"):
-                return pool(delayed(thunk)() for thunk in thunks)
-
-        yield n_threads, run
