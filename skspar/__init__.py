@@ -2,7 +2,18 @@
 
 from . import datasets
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["GroupLasso", "GroupLassoCV", "GroupLassoIC", "datasets", "group_lasso_path"]
+__all__ = [
+    "GroupLasso",
+    "GroupLassoCV",
+    "GroupLassoIC",
+    "OrthogonalMatchingPursuit",
+    "OrthogonalMatchingPursuitCV",
+    "SparseEncoder",
+    "datasets",
+    "group_lasso_path",
+    "omp_path",
+]

@@ -1,26 +1,19 @@
 """Group Lasso and sparse-group Lasso: fit, cross-validated fit, information criteria, path."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import check_cv
 from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._engine.folds import Regression
 from ._groups import resolve_groups
+from ._linear import CrossValidationMixin, LinearModel, alpha_grid, as_matrix, check_weights, warn_unless_converged
 from ._sklearn_compat import (
     Interval,
     StrOptions,
-    _check_sample_weight,
     _fit_context,
     _get_feature_names,
-    _routing_enabled,
     validate_params,
 )
 
@@ -151,13 +144,13 @@ def group_lasso_path(
     X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
-    weights = _check_weights(sample_weight, X)
+    weights = check_weights(sample_weight, X)
     layout = resolve_groups(groups, group_weights, X.shape[1], names, ungrouped, overlap)
     n_points = alphas if isinstance(alphas, Integral) else np.size(alphas)
-    regression = Regression(X, _as_matrix(y), weights, layout.penalty(l1_ratio, positive), return_intercepts, n_points)
-    grid = _alpha_grid(alphas, eps, regression.alpha_max(l1_ratio), positive)
+    regression = Regression(X, as_matrix(y), weights, layout.penalty(l1_ratio, positive), return_intercepts, n_points)
+    grid = alpha_grid(alphas, eps, regression.alpha_max(l1_ratio), positive)
     solutions = regression.path(l1_ratio, grid, tol, max_iter)
-    _warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
+    warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
     coefs = solutions.path_coefs(X.dtype)
     intercepts = np.ascontiguousarray(solutions.intercepts.T, dtype=X.dtype)
     if y.ndim == 1:
@@ -170,7 +163,7 @@ def group_lasso_path(
     return out
 
 
-class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class _GroupLassoBase(LinearModel):
     """What the estimators of the family share: input, layout of groups, results, prediction."""
 
     _parameter_constraints: dict = {
@@ -182,17 +175,9 @@ class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
     # lasso_path is a static method of Lasso too
     path = staticmethod(group_lasso_path)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _regression(self, X, y, sample_weight, l1_ratio, n_points):
         """Validate, resolve the groups, and set up the problem."""
-        X, y = validate_data(
-            self, X, y, accept_sparse="csc", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
-        )
-        weights = _check_weights(sample_weight, X)
+        X, y, weights = self._validated(X, y, sample_weight)
         layout = resolve_groups(
             self.groups,
             self.group_weights,
@@ -202,7 +187,7 @@ class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.overlap,
         )
         penalty = layout.penalty(l1_ratio, self.positive)
-        regression = Regression(X, _as_matrix(y), weights, penalty, self.fit_intercept, n_points)
+        regression = Regression(X, as_matrix(y), weights, penalty, self.fit_intercept, n_points)
         self._layout = layout
         return X, y, regression
 
@@ -219,12 +204,7 @@ class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
             columns = np.flatnonzero(coef.any(axis=1))
             coef = np.zeros_like(coef)
             coef[columns], intercept, _ = regression.least_squares(columns)
-        coef, intercept = coef.T.astype(X.dtype), np.asarray(intercept, dtype=X.dtype)
-        self.coef_ = coef[0] if y.ndim == 1 else np.ascontiguousarray(coef)
-        if y.ndim == 1:
-            self.intercept_ = intercept[0] if self.fit_intercept else 0.0
-        else:
-            self.intercept_ = intercept
+        self._set_linear(coef, intercept, X, y)
         return self
 
     @property
@@ -232,23 +212,6 @@ class _GroupLassoBase(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Column indices of every group, by its label."""
         check_is_fitted(self, "coef_")
         return self._layout.as_dict
-
-    def predict(self, X):
-        """Predict with the linear model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predicted values, ``X @ coef_.T + intercept_``.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc", "coo"], dtype=[np.float64, np.float32], reset=False)
-        return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
 
 
 class GroupLasso(_GroupLassoBase):
@@ -417,7 +380,7 @@ class GroupLasso(_GroupLassoBase):
         self : GroupLasso
             The fitted model.
         """
-        grid = _alpha_grid([self.alpha], None, None, self.positive, name="alpha")
+        grid = alpha_grid([self.alpha], None, None, self.positive, name="alpha")
         X, y, regression = self._regression(X, y, sample_weight, self.l1_ratio, 1)
         start = None
         if self.warm_start and hasattr(self, "coef_"):
@@ -425,11 +388,11 @@ class GroupLasso(_GroupLassoBase):
             if previous.shape == (X.shape[1], regression.n_targets) and np.isfinite(previous).all():
                 start = previous
         solutions = regression.path(self.l1_ratio, grid, self.tol, self.max_iter, start)
-        _warn_unless_converged([solutions], regression.null_objective, self.tol, self.max_iter)
+        warn_unless_converged([solutions], regression.null_objective, self.tol, self.max_iter)
         return self._take(regression, solutions, 0, X, y)
 
 
-class GroupLassoCV(_GroupLassoBase):
+class GroupLassoCV(CrossValidationMixin, _GroupLassoBase):
     """Group Lasso with the penalty chosen by cross-validation.
 
     Minimises the objective of `GroupLasso` on a grid of alphas (and of l1_ratio, if a list is
@@ -605,63 +568,27 @@ class GroupLassoCV(_GroupLassoBase):
         ValueError
             If a fold has no weight on its training or held-out rows.
         """
-        cv = check_cv(self.cv)
-        if _routing_enabled():
-            split_params = process_routing(self, "fit", sample_weight=sample_weight, **params).splitter.split
-        else:
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"{type(self).__name__}.fit takes no parameters {unknown} unless metadata routing is enabled "
-                    "(sklearn.set_config(enable_metadata_routing=True)); only 'groups' is passed on to the splitter."
-                )
-            split_params = params
+        split_params = self._split_params(sample_weight, params)
         ratios, is_list = _l1_ratios(self.l1_ratio)
         n_points = self.alphas if isinstance(self.alphas, Integral) else np.size(self.alphas)
         X, y, regression = self._regression(X, y, sample_weight, ratios[0], n_points * len(ratios))
-        splits = [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y, **split_params)]
-        splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
-        for k, pair in enumerate(splits):
-            for part, rows in zip(("training", "held-out"), pair):
-                if regression.weights[rows].sum() <= 0.0:
-                    raise ValueError(f"sample_weight must not vanish on all {part} rows of a fold; fold {k} has none.")
-        if self.selection_rule == "1se" and len(splits) < 2:
-            raise ValueError(
-                f"selection_rule='1se' must have two or more folds for a standard error; got {len(splits)}."
-            )
-        grids = [_alpha_grid(self.alphas, self.eps, regression.alpha_max(r), self.positive) for r in ratios]
+        splits = self._splits(X, y, regression.weights, split_params)
+        grids = [alpha_grid(self.alphas, self.eps, regression.alpha_max(r), self.positive) for r in ratios]
         fits = regression.folds(ratios, grids, splits, self.tol, self.max_iter, self.n_jobs, self.verbose)
         errors = np.array(
             [[regression.heldout_errors(fit, test) for fit, (_, test) in zip(folds, splits)] for folds in fits]
         )
         errors = np.moveaxis(errors, 1, 2)
-        mean = errors.mean(axis=2)
-        best, place = np.unravel_index(mean.argmin(), mean.shape)
-        if self.selection_rule == "1se":
-            margin = errors[best, place].std(ddof=1) / np.sqrt(len(splits))
-            place = int(np.flatnonzero(mean[best] <= mean[best, place] + margin)[0])
+        best = int(errors.mean(axis=2).min(axis=1).argmin())
+        place = self._choose(errors[best])
         self.l1_ratio_ = ratios[best]
         self.alpha_ = float(grids[best][place])
         self.alphas_ = np.array(grids) if is_list else grids[0]
         self.mse_path_ = errors if is_list else errors[0]
         final = regression.path(self.l1_ratio_, grids[best][place : place + 1], self.tol, self.max_iter)
         every = [fit for folds in fits for fit in folds]
-        _warn_unless_converged([*every, final], regression.null_objective, self.tol, self.max_iter)
+        warn_unless_converged([*every, final], regression.null_objective, self.tol, self.max_iter)
         return self._take(regression, final, 0, X, y)
-
-    def get_metadata_routing(self):
-        """Say where fit parameters go.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            Sample weights are for this estimator, other parameters for the splitter.
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(splitter=check_cv(self.cv), method_mapping=MethodMapping().add(caller="fit", callee="split"))
-        )
 
 
 class GroupLassoIC(_GroupLassoBase):
@@ -831,7 +758,7 @@ class GroupLassoIC(_GroupLassoBase):
         n_points = self.alphas if isinstance(self.alphas, Integral) else np.size(self.alphas)
         X, y, regression = self._regression(X, y, sample_weight, self.l1_ratio, n_points)
         n, T = regression.weights.sum(), regression.n_targets
-        grid = _alpha_grid(self.alphas, self.eps, regression.alpha_max(self.l1_ratio), self.positive)
+        grid = alpha_grid(self.alphas, self.eps, regression.alpha_max(self.l1_ratio), self.positive)
         if self.noise_variance is None:
             left = n - X.shape[1] - self.fit_intercept
             if left <= 0:
@@ -845,7 +772,7 @@ class GroupLassoIC(_GroupLassoBase):
         else:
             variance = float(self.noise_variance)
         solutions = regression.path(self.l1_ratio, grid, self.tol, self.max_iter)
-        _warn_unless_converged([solutions], regression.null_objective, self.tol, self.max_iter)
+        warn_unless_converged([solutions], regression.null_objective, self.tol, self.max_iter)
         df = solutions.degrees_of_freedom()
         rss = n * T * regression.training_errors(solutions.columns, solutions.values, solutions.intercepts)
         penalty = 2.0 if self.criterion == "aic" else np.log(n * T)
@@ -861,18 +788,6 @@ class GroupLassoIC(_GroupLassoBase):
         return self._take(regression, solutions, place, X, y)
 
 
-def _as_matrix(y):
-    """y as a float64 matrix with a column for each target."""
-    return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-
-
-def _check_weights(sample_weight, X):
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return weights
-
-
 def _l1_ratios(l1_ratio):
     """A list of ratios, and whether the user gave one."""
     if isinstance(l1_ratio, Real):
@@ -884,52 +799,3 @@ def _l1_ratios(l1_ratio):
     if ratios.ndim != 1 or len(ratios) == 0 or not np.all((ratios >= 0.0) & (ratios <= 1.0)):
         raise ValueError(f"l1_ratio must be a number from 0 to 1 or a list of such; got {l1_ratio!r}.")
     return ratios.tolist(), True
-
-
-def _alpha_grid(alphas, eps, alpha_max, positive, name="alphas"):
-    """The decreasing grid of alphas that a user's parameter means."""
-    if isinstance(alphas, Integral):
-        if alpha_max <= 0.0:
-            # nothing to select: no penalised feature correlates with the response
-            return np.full(alphas, np.finfo(np.float64).resolution)
-        if alphas == 1:
-            return np.array([alpha_max])
-        grid = alpha_max * np.geomspace(1.0, eps, alphas)
-        grid[0] = alpha_max
-        return grid
-    try:
-        grid = np.sort(np.asarray(alphas, dtype=np.float64))[::-1].copy()
-    except (TypeError, ValueError):
-        grid = np.empty(0)
-    if grid.ndim != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or grid[-1] < 0.0:
-        given = alphas[0] if name == "alpha" else alphas
-        what = "a finite number >= 0" if name == "alpha" else "an integer >= 1 or a 1-d array of finite numbers >= 0"
-        raise ValueError(f"'{name}' parameter must be {what}; got {given!r}.")
-    if positive and grid[-1] == 0.0:
-        raise ValueError(
-            f"positive=True must be combined with {name} > 0; got 0 (scipy.optimize.nnls solves that problem)."
-        )
-    return grid
-
-
-def _warn_unless_converged(solutions, null_objective, tol, max_iter):
-    """One warning for a whole fit."""
-    missed = sum(int((~s.converged).sum()) for s in solutions)
-    if missed == 0:
-        return
-    total = sum(len(s.converged) for s in solutions)
-    gap = max(float(s.gaps[~s.converged].max(initial=0.0)) for s in solutions)
-    relative = gap / null_objective if null_objective > 0.0 else 0.0
-    if any(np.any(s.n_iters[~s.converged] >= max_iter) for s in solutions):
-        advice = f"Increase max_iter (now {max_iter}) or tol, or avoid very small alphas."
-    else:
-        advice = (
-            "Rounding of the numbers lets it fall no further: more iterations will not help. Increase tol; centre the "
-            "columns (fit_intercept=True) if their means are far from zero; look for nearly collinear columns."
-        )
-    warnings.warn(
-        f"{missed} of {total} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, relative to the "
-        f"null objective {relative:.3g}. {advice}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )

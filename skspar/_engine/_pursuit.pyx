@@ -89,6 +89,7 @@ cdef struct Limits:
     double least_pivot      # squared; below, an atom may depend on those chosen
     double least_score      # squared, relative to the signal; below, scores are rounding errors
     double least_left       # squared norm relative to the signal; below, the recursion has lost it
+    double smallest, largest    # squared norms between which all squares are safe
     double exact            # squared norm relative to the signal; below, it is zero up to rounding
 
 
@@ -96,7 +97,9 @@ cdef Limits _limits(bint single) noexcept nogil:
     cdef Limits limits
     if single:
         limits.least_pivot, limits.least_score, limits.least_left, limits.exact = 1e-4, 1e-9, 1e-3, 1e-12
+        limits.smallest, limits.largest = 1e-20, 1e20
     else:
+        limits.smallest, limits.largest = 1e-200, 1e200
         limits.least_pivot, limits.least_score, limits.least_left, limits.exact = 1e-8, 1e-20, 1e-6, 1e-28
     return limits
 
@@ -256,7 +259,12 @@ def pursue_signals(
                 for r in range(m):
                     square += <double> rows[s, r] * rows[s, r]
                 count = 0
-                if square > 0.0:
+                if not (limits.smallest < square < limits.largest):
+                    # squares would under- or overflow, unless there is no signal at all
+                    for r in range(m):
+                        if rows[s, r] != 0.0:
+                            undecided[start + s] = True
+                else:
                     undecided[start + s] = _pursue(
                         &gram[0, 0], n, &scores[s, 0], square, k_most, tol + rtol * square, ols, &rows[s, 0],
                         &atoms[0, 0], m, &limits, &images[0, 0], &extra[0, 0], &extra[1, 0], &w[0], &work.triangle[0],
@@ -268,8 +276,8 @@ def pursue_signals(
 
 
 def pursue_scores(
-    const double[:, ::1] gram, const double[::1] norms, double[:, ::1] scores, const double[::1] squares, double tol,
-    double rtol, bint ols, int[:, ::1] support, double[:, ::1] coefs, int[::1] counts
+    const double[:, ::1] gram, const double[::1] norms, double[:, ::1] scores, const double[::1] squares,
+    const double[::1] tol, double rtol, bint ols, int[:, ::1] support, double[:, ::1] coefs, int[::1] counts
 ):
     """The same from inner products with the atoms (a signal a row, overwritten) and squared norms of the signals.
 
@@ -286,7 +294,7 @@ def pursue_scores(
             count = 0
             if squares[s] > 0.0:
                 undecided[s] = _pursue[double](
-                    &gram[0, 0], n, &scores[s, 0], squares[s], k_most, tol + rtol * squares[s], ols, NULL, NULL, 0,
+                    &gram[0, 0], n, &scores[s, 0], squares[s], k_most, tol[s] + rtol * squares[s], ols, NULL, NULL, 0,
                     &limits, &images[0, 0], &extra[0, 0], &extra[1, 0], &w[0], &work.triangle[0],
                     &work.projections[0], &work.b[0], &work.residual[0], &work.chosen[0], &count
                 )

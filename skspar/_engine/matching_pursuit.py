@@ -1,22 +1,23 @@
 """Orthogonal matching pursuit: many signals from a Gram matrix, a few from the columns of any design.
 
 The Gram matrix costs n p^2 once and then little for every signal (Rubinstein, Zibulevsky & Elad 2008; the recursion
-is the inverse-Cholesky one of Zhu, Chen, Sun & Zhang 2020). Its recursions square the condition number of the chosen atoms and
-lose residuals below about 1e-8 of a signal. Signals for which that matters are told apart and solved from the columns, where
-the chosen atoms are orthogonalised twice and the residual is a vector, not a difference of squares.
+is the inverse-Cholesky one of Zhu, Chen, Sun & Zhang 2020). It squares the condition number of the chosen atoms and
+loses residuals below about 1e-8 of a signal. Signals for which that matters are told apart and solved from the
+columns, where the chosen atoms are orthogonalised twice and the residual is a vector, not a difference of squares.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import solve_triangular
 
 from ._blas import product, self_product
 from ._columns import dense_moments, sparse_moments
 from ._pursuit import pack, pursue_scores, pursue_signals
-from .design import make_design, pieces
-from .problem import RowProblem
+from .design import make_design
 from .penalty import BlockPenalty
+from .problem import RowProblem
 from .threads import threads
 
 # Sine of the angle to the span of the chosen atoms below which an atom counts as dependent on them.
@@ -25,6 +26,8 @@ DEPENDENT = 1e-10
 DEPENDENT_SQUARE = 1e-12
 # Residual norm relative to that of the signal below which nothing but rounding is left.
 EXACT = 64.0 * np.finfo(np.float64).eps
+# Spread relative to the mean below which a signal is a constant.
+CONSTANT = 8.0 * np.finfo(np.float64).eps
 # Signals that a thread takes at a time.
 SIGNALS = 8192
 
@@ -44,8 +47,14 @@ class Pursuit:
 
     Attributes
     ----------
+    norms : ndarray
+        V-norms of all columns.
+    y_mean : float
+        Mean of the signal if there is an intercept, else zero.
     support : list of int
         Atoms in the order of selection.
+    means : list of float
+        Their means, if there is an intercept.
     factor : ndarray
         Upper triangle R of the chosen atoms of unit norm, ``X_S = Q R``.
     projections : list of float
@@ -56,19 +65,26 @@ class Pursuit:
         Whether no further atom could reduce the residual.
     """
 
+    norms: np.ndarray
+    y_mean: float
     support: list
+    means: list
     factor: np.ndarray
     projections: list
     residual_norms: list
     exhausted: bool = False
 
-    def coefs(self, norms, n_steps=None):
-        """Coefficients of the chosen atoms after some steps."""
-        k = len(self.support) if n_steps is None else n_steps
+    @property
+    def n_steps(self):
+        return len(self.support)
+
+    def solution(self, n_steps=None):
+        """Coefficients of the chosen atoms, and the intercept, after some steps (at most all)."""
+        k = self.n_steps if n_steps is None else min(n_steps, self.n_steps)
         if k == 0:
-            return np.empty(0)
-        b = solve_triangular(self.factor[:k, :k], np.array(self.projections[:k]))
-        return b / norms[self.support[:k]]
+            return np.empty(0), self.y_mean
+        b = solve_triangular(self.factor[:k, :k], np.array(self.projections[:k])) / self.norms[self.support[:k]]
+        return b, self.y_mean - float(np.dot(self.means[:k], b))
 
 
 class _State:
@@ -76,23 +92,21 @@ class _State:
 
     def __init__(self, y, v, norms, fit_intercept, k_most):
         self.v, self.root, self.fit_intercept = v, np.sqrt(v), fit_intercept
-        self.norms = norms
         self.usable = norms > 0.0
         self.inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=self.usable)
-        self.residual = self.root * (y - (v @ y if fit_intercept else 0.0))
+        y_mean = float(v @ y) if fit_intercept else 0.0
+        self.residual = self.root * (y - y_mean)
         self.size = float(np.linalg.norm(self.residual))
+        if self.size <= CONSTANT * abs(y_mean):
+            self.residual[:] = self.size = 0.0
         self.basis = np.empty((len(y), min(8, k_most)), order="F")
         self.left = None
-        self.trace = Pursuit([], np.zeros((min(8, k_most),) * 2), [], [self.size])
+        self.trace = Pursuit(norms, y_mean, [], [], np.zeros((min(8, k_most),) * 2), [], [self.size])
 
-    def column(self, raw, atom):
-        """A column of the design as this signal's metric sees it, of unit norm."""
-        column = raw - self.v @ raw if self.fit_intercept else raw.copy()
-        column *= self.root * self.inverse[atom]
-        return column
-
-    def take(self, atom, column):
-        """Orthogonalise the column and take it; False where it depends on those before."""
+    def take(self, atom, raw):
+        """Orthogonalise a column of the design and take it; False where it depends on those before."""
+        mean = float(self.v @ raw) if self.fit_intercept else 0.0
+        column = (raw - mean) * (self.root * self.inverse[atom])
         trace, k = self.trace, len(self.trace.support)
         if k == self.basis.shape[1]:
             wider = np.empty((len(column), 2 * k), order="F")
@@ -120,6 +134,7 @@ class _State:
         self.basis[:, k] = column
         trace.factor[:k, k], trace.factor[k, k] = weights, pivot
         trace.support.append(int(atom))
+        trace.means.append(mean)
         trace.projections.append(step)
         trace.residual_norms.append(float(np.linalg.norm(self.residual)))
         self.usable[atom] = False
@@ -143,7 +158,8 @@ def pursue_columns(design, targets, k_most, fit_intercept, ols=False, tol=-1.0, 
         Largest number of atoms.
     ols : bool
         Whether an atom is chosen for the smallest residual after the step (order-recursive selection).
-    tol, rtol : float
+    tol : float or array-like, one for each target
+    rtol : float
         Stop when the squared V-norm of the residual is at most ``tol + rtol ||y||^2``; a negative sum stops nothing.
 
     Returns
@@ -151,7 +167,7 @@ def pursue_columns(design, targets, k_most, fit_intercept, ols=False, tol=-1.0, 
     list of Pursuit
     """
     states = [_State(y, v, norms, fit_intercept, k_most) for y, v, norms in targets]
-    bounds = [tol + rtol * state.size**2 for state in states]
+    bounds = np.broadcast_to(tol, len(states)) + rtol * np.array([state.size**2 for state in states])
     active = [s for s, state in enumerate(states) if not _finished(state, bounds[s], k_most)]
     while active:
         requests = [states[s].root * states[s].residual for s in active]
@@ -179,7 +195,7 @@ def pursue_columns(design, targets, k_most, fit_intercept, ols=False, tol=-1.0, 
                     break
                 if atom not in raw:
                     raw[atom] = design.columns(np.array([atom]))[:, 0]
-                if state.take(atom, state.column(raw[atom], atom)):
+                if state.take(atom, raw[atom]):
                     break
                 rank[atom] = scores[atom] = 0.0
         active = [s for s in active if not _finished(states[s], bounds[s], k_most)]
@@ -189,7 +205,7 @@ def pursue_columns(design, targets, k_most, fit_intercept, ols=False, tol=-1.0, 
 def _finished(state, bound, k_most):
     trace = state.trace
     norm = trace.residual_norms[-1]
-    return trace.exhausted or len(trace.support) >= k_most or norm <= EXACT * state.size or norm**2 <= bound
+    return trace.exhausted or trace.n_steps >= k_most or norm <= EXACT * state.size or norm**2 <= bound
 
 
 class Dictionary:
@@ -220,7 +236,7 @@ class Dictionary:
         exhausted : int
             How many signals ended because no further atom could reduce the residual.
         """
-        total = len(signals)
+        total = signals.shape[0]
         # without a tolerance every signal fills its row, and the result needs no second copy
         step = SIGNALS if tol + rtol < 0.0 else min(SIGNALS, max(256, (1 << 22) // k_most))
         starts = range(0, total, step)
@@ -238,7 +254,9 @@ class Dictionary:
             else:
                 own_support = np.zeros((rows.stop - rows.start, k_most), dtype=np.int32)
                 own_coefs = np.zeros(own_support.shape, dtype=self.atoms.dtype)
-            block = np.asarray(signals[rows], dtype=self.atoms.dtype)
+            block = signals[rows]
+            block = block.toarray() if sparse.issparse(block) else block
+            block = np.asarray(block, dtype=self.atoms.dtype)
             undecided = pursue_signals(
                 self.gram, self.atoms, self.norms, block, tol, rtol, ols, own_support, own_coefs, counts[rows]
             )
@@ -273,20 +291,24 @@ class Dictionary:
         X = np.asarray(self.atoms, dtype=np.float64).T
         design = make_design(X, v, False)
         norms = column_norms(design, v, False)
-        targets = [(np.asarray(signals[s], dtype=np.float64), v, norms) for s in some]
-        found = pursue_columns(design, targets, support.shape[1], False, ols, tol / m, rtol)
-        for s, trace in zip(some, found):
-            k = len(trace.support)
+        exact = np.asarray(signals[some], dtype=np.float64)
+        scales = 2.0 ** np.clip(np.frexp(np.abs(exact).max(axis=1))[1], -1000, 1000).astype(np.float64)
+        targets = [(signal, v, norms) for signal in exact / scales[:, None]]
+        # in two steps, so that no square of a scale under- or overflows
+        bounds = tol / m / scales / scales if tol > 0.0 else tol
+        found = pursue_columns(design, targets, support.shape[1], False, ols, bounds, rtol)
+        for s, scale, trace in zip(some, scales, found):
+            k = trace.n_steps
             order = np.argsort(trace.support)
             chosen = np.array(trace.support, dtype=np.intp)[order]
             support[s, :k] = chosen
-            coefs[s, :k] = trace.coefs(norms)[order] / self.norms[chosen]
+            coefs[s, :k] = trace.solution()[0][order] * scale / self.norms[chosen]
             counts[s] = k
         return sum(trace.exhausted for trace in found)
 
 
 def pursue_gram(design, Y, v, fit_intercept, k_most, tol, rtol, ols, n_jobs=None):
-    """Pursue many signals on one design from the Gram matrix of all its columns.
+    """Pursue many signals on one design from the Gram matrix of all its columns; see `pursue_columns`.
 
     Returns
     -------
@@ -307,9 +329,12 @@ def pursue_gram(design, Y, v, fit_intercept, k_most, tol, rtol, ols, n_jobs=None
     np.fill_diagonal(gram, np.where(norms > 0.0, 1.0, 0.0))
     scores = np.ascontiguousarray((design.correlate(np.asfortranarray(v[:, None] * problem.Y)) * inverse[:, None]).T)
     squares = np.einsum("i,ij,ij->j", v, problem.Y, problem.Y)
+    if fit_intercept:
+        squares[np.sqrt(squares) <= CONSTANT * np.abs(product(Y.T, v))] = 0.0
     support = np.zeros((T, k_most), dtype=np.int32)
     coefs = np.zeros((T, k_most))
     counts = np.zeros(T, dtype=np.int32)
+    tol = np.broadcast_to(np.asarray(tol, dtype=np.float64), T).copy()
     safe_norms = np.where(norms > 0.0, norms, 1.0)
     with threads(n_jobs) as (n_threads, run):
         parts = [p for p in np.array_split(np.arange(T), min(T, 4 * n_threads)) if len(p)]
@@ -317,15 +342,24 @@ def pursue_gram(design, Y, v, fit_intercept, k_most, tol, rtol, ols, n_jobs=None
         def work(part):
             rows = slice(part[0], part[-1] + 1)
             undecided = pursue_scores(
-                gram, safe_norms, scores[rows], squares[rows], tol, rtol, ols, support[rows], coefs[rows], counts[rows]
-            )
+                gram,
+                safe_norms,
+                scores[rows],
+                squares[rows],
+                tol[rows],
+                rtol,
+                ols,
+                support[rows],
+                coefs[rows],
+                counts[rows],
+            )  # fmt: skip
             return part[undecided]
 
         thunks = [lambda part=part: work(part) for part in parts]
         some = np.concatenate([thunk() for thunk in thunks] if run is None else run(thunks))
-    targets = [(problem.Y[:, t], v, norms) for t in some]
-    found = pursue_columns(design, targets, k_most, fit_intercept, ols, tol, rtol)
+    targets = [(Y[:, t], v, norms) for t in some]
+    found = pursue_columns(design, targets, k_most, fit_intercept, ols, tol[some], rtol)
     for t, trace in zip(some, found):
-        k = len(trace.support)
-        support[t, :k], coefs[t, :k], counts[t] = trace.support, trace.coefs(norms), k
+        k = trace.n_steps
+        support[t, :k], coefs[t, :k], counts[t] = trace.support, trace.solution()[0], k
     return support, coefs, counts, sum(trace.exhausted for trace in found)
