@@ -5,6 +5,7 @@ advance together, and what they ask of X is one matrix product. Tall designs: th
 computed once, and a fold's are those of all rows minus its own.
 """
 
+from copy import copy
 from functools import partial
 
 import numpy as np
@@ -52,27 +53,38 @@ class Regression:
         self._Y = Y / self.scale
         self._by_moments = _moments_pay(self.design, n_points)
         self._moments = None
-        self._rows = RowProblem(self.design, self._Y, self.v, penalty, fit_intercept)
-        self._q = drive(self.design, [self._rows.correlations_at_zero()])[0]
-        self.null_objective = self._rows.null_objective * self.scale**2
+        self.rows = RowProblem(self.design, self._Y, self.v, penalty, fit_intercept)
+        self.q = drive(self.design, [self.rows.correlations_at_zero()])[0]
+        self.null_objective = self.rows.null_objective * self.scale**2
 
     @property
     def n_targets(self):
         return self._Y.shape[1]
 
+    def of_target(self, t):
+        """The regression of one target; what the targets share is not computed again."""
+        one = copy(self)
+        one._Y, one._y_shift, one.q = self._Y[:, t : t + 1], self._y_shift[t : t + 1], self.q[:, t : t + 1]
+        one.rows = RowProblem(self.design, one._Y, self.v, self.penalty, self.fit_intercept)
+        one.null_objective = one.rows.null_objective * self.scale**2
+        if self._by_moments:
+            self.problem()
+            one._moments = self._moments.of_target(t)
+        return one
+
     def alpha_max(self, l1_ratio):
         """Smallest alpha at which every penalised coefficient is zero."""
-        return self.scale * largest_dual_norm(self.penalty.with_l1_ratio(l1_ratio), self._q)
+        return self.scale * largest_dual_norm(self.penalty.with_l1_ratio(l1_ratio), self.q)
 
     def path(self, l1_ratio, alphas, tol, max_iter, start=None):
         """Solutions for decreasing alphas; ``start`` holds coefficients (p, T) to begin from."""
-        problem = self._problem()
+        problem = self.problem()
         penalty = self.penalty.with_l1_ratio(l1_ratio)
         positive = alphas[alphas > 0.0]
         if start is not None:
             start = start[self.penalty.columns] / self.scale
         # the very correlations that alpha_max came from, so that alpha_max itself gives exactly zero
-        generator = solve_path(problem, penalty, positive / self.scale, tol, max_iter, self._q, start)
+        generator = solve_path(problem, penalty, positive / self.scale, tol, max_iter, self.q, start)
         result = drive(self.design, [generator])[0]
         return Solutions(self, problem, penalty, result, self.v, alphas)
 
@@ -117,13 +129,20 @@ class Regression:
 
     def heldout_errors(self, solutions, test):
         """Weighted mean squared error of solutions on some rows, averaged over targets."""
-        return self._errors(solutions.columns, solutions.values, solutions.intercepts, test)
+        return self._errors(solutions.columns, solutions.values, solutions.intercepts, test).mean(axis=1)
 
     def training_errors(self, columns, values, intercepts):
-        """Weighted mean squared error on all rows; see `Solutions` for the shapes."""
-        return self._errors(columns, values, intercepts, np.arange(len(self.v)))
+        """Weighted mean squared error on all rows, averaged over targets; see `Solutions` for the shapes."""
+        return self._errors(columns, values, intercepts, np.arange(len(self.v))).mean(axis=1)
+
+    def residual_norms(self, solutions):
+        """``sqrt(sum_i s_i r_i^2)``, (n_solutions, n_targets)."""
+        rows = np.arange(len(self.v))
+        errors = self._errors(solutions.columns, solutions.values, solutions.intercepts, rows)
+        return np.sqrt(errors * self.weights.sum())
 
     def _errors(self, columns, values, intercepts, rows):
+        """Weighted mean squared errors, (n_solutions, n_targets)."""
         design = self.design
         n_solutions, _, T = values.shape
         stacked = values.transpose(1, 0, 2).reshape(len(columns), n_solutions * T) / self.scale
@@ -147,7 +166,7 @@ class Regression:
             residual += np.tile(self._Y[part], n_solutions)
             total += product((residual**2).T, w[start : start + len(part)])
             start += len(part)
-        return total.reshape(n_solutions, T).mean(axis=1) * self.scale**2
+        return total.reshape(n_solutions, T) * self.scale**2
 
     def least_squares(self, columns):
         """Least squares on some columns: coefficients, intercepts, objective above the minimum."""
@@ -162,15 +181,15 @@ class Regression:
         B, intercept, excess = least_squares(self.design, self._Y, v, columns, self.fit_intercept)
         return B * self.scale, intercept * self.scale + self._y_shift, excess * self.scale**2
 
-    def _problem(self):
+    def problem(self):
         """The problem on all rows, in the form that pays."""
         if self._by_moments:
             if self._moments is None:
                 self._moments = self._moments_of(self.weights, np.arange(len(self.v)))
-            problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self._rows)
+            problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self.rows)
             if problem.reliable:
                 return problem
-        return self._rows
+        return self.rows
 
     def _moments_of(self, weights, rows):
         x_origin = self.design.mean if self.fit_intercept else np.zeros(self.design.shape[1])
@@ -216,13 +235,14 @@ class Solutions:
         The columns of the design that can have nonzero coefficients.
     values : ndarray of shape (n_alphas, len(columns), T)
         Their coefficients.
+    alphas : ndarray of shape (n_alphas,)
     intercepts : ndarray of shape (n_alphas, T)
     gaps, n_iters, converged : ndarray of shape (n_alphas,)
     """
 
     def __init__(self, regression, problem, penalty, result, v, alphas):
         scale, n_alphas, T = regression.scale, len(alphas), problem.n_targets
-        self._regression, self._problem, self._penalty, self._alphas = regression, problem, penalty, alphas
+        self._regression, self._problem, self._penalty, self.alphas = regression, problem, penalty, alphas
         self._features, self._latent = result.features, result.padded()
         in_play = penalty.columns[result.features]
         k = len(self._latent)
@@ -248,6 +268,10 @@ class Solutions:
             # alpha = 0, where the grid has it: least squares
             self.values[k:], self.intercepts[k:], self.gaps[k:] = regression._least_squares(self.columns, v)
 
+    def residual_norms(self):
+        """``sqrt(sum_i s_i r_i^2)``, (n_alphas, T)."""
+        return self._regression.residual_norms(self)
+
     def coefs_at(self, place):
         """Coefficients of all columns at one alpha, (p, T)."""
         coefs = np.zeros((self._regression.design.shape[1], self.values.shape[2]))
@@ -267,11 +291,11 @@ class Solutions:
         regression = self._regression
         found = [
             degrees_of_freedom(self._problem, self._penalty, self._features, B, alpha / regression.scale)
-            for B, alpha in zip(self._latent, self._alphas)
+            for B, alpha in zip(self._latent, self.alphas)
         ]
-        if len(found) < len(self._alphas):
+        if len(found) < len(self.alphas):
             rank = regression.rank(np.arange(regression.design.shape[1])) * self.values.shape[2]
-            found += [rank] * (len(self._alphas) - len(found))
+            found += [rank] * (len(self.alphas) - len(found))
         return np.array(found, dtype=np.float64)
 
 

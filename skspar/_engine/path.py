@@ -76,12 +76,13 @@ def _with_leads(alphas, start):
     return np.array(points), np.array(places)
 
 
-def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
+def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, follow=None):
     """Solve for every alpha of a decreasing grid, all positive.
 
     A generator: it yields weighted residual columns, is sent the design's products with them, and returns a
     `PathResult`. ``tol`` bounds the duality gap relative to the null objective. ``q`` are the correlations at zero
-    if known, ``start`` an initial (n_features, n_targets).
+    if known, ``start`` an initial (n_features, n_targets). Once all is certified ``follow`` is called, if given, with
+    the last alpha, the features in play and the solution there, and returns one more alpha (> 0) or None.
     """
     if q is None:
         q = yield from problem.correlations_at_zero()
@@ -113,7 +114,20 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None):
     reached, slopes = top, np.zeros(len(norms))
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
     spent = 0
-    while at < len(points):
+    while True:
+        if at == len(points):
+            more = None
+            if follow is not None:
+                B = coefs[-1]
+                more = follow(points[-1] if at else alphas[-1], work.features[: len(B)], B)
+            if more is None:
+                break
+            coefs.append(None)
+            gaps, n_iters, converged = np.append(gaps, 0.0), np.append(n_iters, 1), np.append(converged, True)
+            extra, at_grid = _with_leads(np.array([more]), points[-1] if at else top)
+            points = np.append(points, extra)
+            places = np.append(places, np.where(at_grid >= 0, len(coefs) - 1, -1))
+            batch = 2
         stop = at + 1 if places[at] < 0 else min(at + batch, len(points))
         if attempts == 0:
             _look_ahead(work, norms, slopes, reached, points[stop - 1])

@@ -29,7 +29,7 @@ class RowProblem:
     def __init__(self, design, Y, v, penalty, fit_intercept):
         self.design, self.v, self.penalty, self.fit_intercept = design, v, penalty, fit_intercept
         self.n_targets = Y.shape[1]
-        self._present = np.flatnonzero(v)
+        self.present = np.flatnonzero(v)
         self._columns = penalty.columns
         self._identity = len(self._columns) == design.shape[1] and np.array_equal(
             self._columns, np.arange(design.shape[1])
@@ -89,20 +89,20 @@ class RowProblem:
     @property
     def n_rows(self):
         """How many rows have weight."""
-        return len(self._present)
+        return len(self.present)
 
     def scaled_target(self):
         """``V^1/2 Y`` on the rows that have weight."""
-        return np.sqrt(self.v[self._present])[:, None] * self.Y[self._present]
+        return np.sqrt(self.v[self.present])[:, None] * self.Y[self.present]
 
     def scaled_columns(self, features):
         """``V^1/2 X_J`` on the rows that have weight, Fortran-ordered."""
         out = np.empty((self.n_rows, len(features)), order="F")
-        root = np.sqrt(self.v[self._present])[:, None]
+        root = np.sqrt(self.v[self.present])[:, None]
         for piece in pieces(len(features), len(self.v)):
             block = self.design.columns(self._columns[features[piece]])
             self.project(block)
-            np.multiply(block[self._present], root, out=out[:, piece])
+            np.multiply(block[self.present], root, out=out[:, piece])
         return out
 
     @property
@@ -182,6 +182,12 @@ class Moments:
 
     def __sub__(self, other):
         return self._combined(other, -1.0)
+
+    def of_target(self, t):
+        """The moments of one target."""
+        part = slice(t, t + 1)
+        xy, y = self.xy[:, part], self.y[part]
+        return Moments(self.weight, self.x, y, self.xx, xy, self.yy[part], self.x_origin, self.y_origin[part])
 
     @classmethod
     def of_rows(cls, design, Y, weights, x_origin, y_origin, rows):
