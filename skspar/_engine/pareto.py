@@ -20,6 +20,8 @@ BATCH = 16
 # Events nearer than this, relative to alpha, are one; alphas below this part of the largest are zero.
 SAME = 1e-11
 NOTHING = 1e-13
+# Relative duality gap that tells the supports of nearly collinear columns apart.
+KNOT = 1e-14
 # Square of the sine of the angle of a column to those before it, from which on a Gram matrix is accurate enough.
 SAFE = 1e-8
 
@@ -131,9 +133,11 @@ class ParetoCurve:
         self.alpha_max = float(np.abs(self.q).max(initial=0.0))
         self.n_passes = 0
 
-    def _path(self, alphas, follow=None):
-        problem = self.regression.problem()
-        generator = solve_path(problem, self.penalty, alphas, self.tol, self.max_iter, self.q, follow=follow)
+    def _path(self, alphas, follow=None, tol=None):
+        tol = self.tol if tol is None else tol
+        generator = solve_path(
+            self.regression.problem(), self.penalty, alphas, tol, self.max_iter, self.q, follow=follow
+        )
         result = drive(self.regression.design, [generator])[0]
         self.n_passes += result.n_passes
         return result
@@ -214,7 +218,7 @@ class ParetoCurve:
         bottom = max(alpha_min, 0.0)
         alphas = self.alpha_max * np.geomspace(0.98, max(bottom / self.alpha_max, 1e-3), 24)
         for _ in range(200):
-            result = self._path(np.sort(alphas)[::-1])
+            result = self._path(np.sort(alphas)[::-1], tol=min(self.tol, KNOT))
             new, at = [], []
             for alpha, B in zip(np.sort(alphas)[::-1], result.coefs):
                 segment = Segment(self.rows, result.features[: len(B)], B[:, 0])
