@@ -356,6 +356,19 @@ class TestBasisPursuit:
         assert_allclose(y @ theta, model.tau_, rtol=1e-8)
         assert_allclose(model.tau_ - y @ theta, model.dual_gap_, atol=1e-12 * model.tau_)
 
+    def test_vertices_with_fewer_nonzeros_than_rows(self):
+        """The solution of a planted signal is degenerate as a linear program: features at their bound stay at zero."""
+        rng = np.random.default_rng(0)
+        for _ in range(300):
+            n = int(rng.integers(10, 60))
+            k = int(rng.integers(1, n))
+            X, b = rng.normal(size=(n, 60)), np.zeros(60)
+            b[rng.choice(60, k, replace=False)] = rng.normal(size=k)
+            model = BasisPursuit(fit_intercept=False).fit(X, X @ b)
+            assert model.relative_dual_gap_ <= 1e-10
+            assert model.tau_ <= np.abs(b).sum() * (1.0 + 1e-10)
+            assert np.count_nonzero(model.coef_) <= n
+
     def test_intercept_costs_nothing(self):
         X, y = random_problem(0, 20, 50)
         model = BasisPursuit().fit(X, y)

@@ -20,6 +20,8 @@ BATCH = 16
 # Events nearer than this, relative to alpha, are one; alphas below this part of the largest are zero.
 SAME = 1e-11
 NOTHING = 1e-13
+# Coefficients at alpha = 0 below this part of the largest are zero.
+VANISHED = 1e-12
 # Relative duality gap that tells the supports of nearly collinear columns apart.
 KNOT = 1e-14
 # Square of the sine of the angle of a column to those before it, from which on a Gram matrix is accurate enough.
@@ -44,6 +46,8 @@ class Segment:
         # a second solve for what the first has left makes up for the square of the condition number
         self.base += solve(product(Z.T, y - product(Z, self.base)))
         self.slope += solve(self.signs - product(Z.T, product(Z, self.slope)))
+        # a coefficient that vanishes at alpha = 0, where more features are at their bound than the solution has
+        self.base[np.abs(self.base) <= VANISHED * np.abs(self.base).max(initial=0.0)] = 0.0
         self.residual, self.dual = y - product(Z, self.base), product(Z, self.slope)
         self.residual_square, self.dual_square = _square(self.residual), _square(self.dual)
 
