@@ -59,8 +59,13 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
 class CrossValidationMixin:
     """For models whose ``cv`` splits the rows; fit parameters are passed on to the splitter."""
 
+    def _splitter(self, sample_weight, params):
+        """The splitter, and the part of fit's parameters that it takes."""
+        # first: routing would use up a generator
+        cv = check_cv(self.cv)
+        return cv, self._split_params(sample_weight, params)
+
     def _split_params(self, sample_weight, params):
-        """The part of fit's parameters that the splitter takes."""
         if _routing_enabled():
             return process_routing(self, "fit", sample_weight=sample_weight, **params).splitter.split
         unknown = sorted(set(params) - {"groups"})
@@ -71,9 +76,12 @@ class CrossValidationMixin:
             )
         return params
 
-    def _splits(self, X, y, weights, params):
+    def _splits(self, splitter, X, y, weights):
         """Row indices (training, held-out) of every fold."""
-        splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv).split(X, y, **params)]
+        cv, params = splitter
+        splits = [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y, **params)]
+        if not splits:
+            raise ValueError(f"cv must give at least one fold; got none from {self.cv!r}.")
         splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
         for k, pair in enumerate(splits):
             for part, rows in zip(("training", "held-out"), pair):
@@ -166,5 +174,5 @@ def warn_unless_converged(solutions, null_objective, tol, max_iter):
         f"{missed} of {total} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, relative to the "
         f"null objective {relative:.3g}. {advice}",
         ConvergenceWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

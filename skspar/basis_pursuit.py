@@ -111,6 +111,11 @@ def bpdn_path(X, y, *, alphas=100, eps=None, fit_intercept=False, sample_weight=
         solutions = _knots(regression, 0.0 if eps is None else float(eps), tol, max_iter)
         alphas = solutions.alphas
     else:
+        if eps == 0.0 or (np.ndim(alphas) and np.any(np.asarray(alphas) == 0.0)):
+            raise ValueError(
+                "alphas must be positive, and eps too, unless alphas='knots', whose last is the limit zero; "
+                f"got alphas={alphas!r}, eps={eps!r}."
+            )
         alphas = alpha_grid(alphas, 1e-3 if eps is None else eps, regression.alpha_max(1.0), False)
         solutions = regression.path(1.0, alphas, tol, max_iter)
     warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
@@ -169,7 +174,7 @@ class BPDN(_Denoiser):
     ----------
     alpha : float, default=1.0
         Strength of the penalty, in units of y times those of the features; not used if ``sigma`` or
-        ``tau`` is given.
+        ``tau`` is given. Zero gives the limit, the least-squares solution of least l1 norm.
     sigma : float or array-like of shape (n_targets,), default=None
         Bound on the residual norm, in units of y; not divided by the number of rows.
     tau : float or array-like of shape (n_targets,), default=None
@@ -184,8 +189,9 @@ class BPDN(_Denoiser):
     Attributes
     ----------
     alpha_ : float or ndarray of shape (n_targets,)
-        Strength of the penalty that has this solution; the smallest that gives zero if the
-        solution is zero, and zero if it is a least-squares solution of least l1 norm.
+        Strength of the penalty that has this solution: ``alpha`` in the penalised form. In the
+        others the smallest that gives zero if the solution is zero, and zero if it is the
+        least-squares solution of least l1 norm.
     sigma_ : float or ndarray of shape (n_targets,)
         Residual norm.
     tau_ : float or ndarray of shape (n_targets,)
@@ -282,11 +288,13 @@ class BPDN(_Denoiser):
             )
         X, y, weights = self._validated(X, y, sample_weight)
         regression = _regression(X, as_matrix(y), weights, self.fit_intercept, 1)
-        if self.sigma is None and self.tau is None:
+        if self.sigma is None and self.tau is None and self.alpha > 0.0:
             alphas = alpha_grid([self.alpha], None, None, False, name="alpha")
             solutions, places = [regression.path(1.0, alphas, self.tol, self.max_iter)], [0]
         else:
-            name, level = ("sigma", self.sigma) if self.tau is None else ("tau", self.tau)
+            # alpha = 0 is the end of the curve, where the l1 norm is as large as it gets
+            name, level = ("sigma", self.sigma) if self.sigma is not None else ("tau", self.tau)
+            level = np.inf if level is None else level
             levels = _levels(level, regression.n_targets, name)
             solutions = [
                 _at_level(regression, t, name, value, self.tol, self.max_iter) for t, value in enumerate(levels)
@@ -435,11 +443,11 @@ class BPDNCV(CrossValidationMixin, _Denoiser):
         ValueError
             If a fold has no weight on its training or held-out rows.
         """
-        split_params = self._split_params(sample_weight, params)
+        splitter = self._splitter(sample_weight, params)
         n_points = self.alphas if isinstance(self.alphas, Integral) else np.size(self.alphas)
         X, y, weights = self._validated(X, y, sample_weight)
         regression = _regression(X, as_matrix(y), weights, self.fit_intercept, n_points)
-        splits = self._splits(X, y, weights, split_params)
+        splits = self._splits(splitter, X, y, weights)
         grid = alpha_grid(self.alphas, self.eps, regression.alpha_max(1.0), False)
         folds = regression.folds([1.0], [grid], splits, self.tol, self.max_iter, self.n_jobs, self.verbose)[0]
         self.alphas_ = grid
@@ -486,7 +494,7 @@ class BasisPursuit(LinearModel):
     tau_ : float or ndarray of shape (n_targets,)
         l1 norm of the coefficients.
     dual_coef_ : ndarray of shape (n_samples,) or (n_targets, n_samples)
-        Dual solution theta.
+        Dual solution theta, feasible up to rounding.
     dual_gap_ : float
         l1 norm minus dual objective, in units of the coefficients, summed over targets.
     relative_dual_gap_ : float
@@ -559,10 +567,21 @@ class BasisPursuit(LinearModel):
             one = regression.of_target(t)
             curve = ParetoCurve(one, self.tol, self.max_iter)
             if one.null_objective == 0.0:
-                intercept[t] = one.path(1.0, np.array([1.0]), self.tol, self.max_iter).intercepts[0, 0]
+                intercept[t] = one.path(1.0, np.array([np.inf]), self.tol, self.max_iter).intercepts[0, 0]
                 continue
-            point = curve.limit()
-            self._check_feasible(point, one, t)
+            point = curve.limit() if curve.alpha_max > 0.0 else None
+            relative = 1.0
+            if point is not None:
+                relative = point.segment.residual_norm(0.0) / np.sqrt(2.0 * one.rows.null_objective)
+            if relative >= 1.0 - ROUNDING**2:
+                # orthogonal to the columns, but for rounding
+                self._check_feasible(1.0, t if T > 1 else None)
+                intercept[t] = one.path(1.0, np.array([np.inf]), self.tol, self.max_iter).intercepts[0, 0]
+                continue
+            if relative > self.feasibility_tol:
+                if not (point.limit and point.reached):
+                    relative = curve.least_residual_norm() / np.sqrt(2.0 * one.rows.null_objective)
+                self._check_feasible(relative, t if T > 1 else None)
             solutions = _solutions(one, curve, [(point.segment, 0.0)], [0.0])
             coef[:, t], intercept[t] = solutions.coefs_at(0)[:, 0], solutions.intercepts[0, 0]
             theta[t], value = curve.dual_of_limit(point)
@@ -573,10 +592,10 @@ class BasisPursuit(LinearModel):
         self.relative_dual_gap_ = self.dual_gap_ / norms.sum() if norms.any() else 0.0
         if self.relative_dual_gap_ > self.tol:
             warnings.warn(
-                f"The duality gap relative to the l1 norm is {self.relative_dual_gap_:.3g}, above tol={self.tol:g}: "
-                "columns are too nearly collinear for the support to be told. Increase tol.",
+                f"The duality gap relative to the l1 norm is {self.relative_dual_gap_:.3g}, above tol={self.tol:g}. "
+                f"Increase max_iter (now {self.max_iter}) or tol, or look for nearly collinear columns.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self.n_iter_ = int(n_iters.max())
         self.tau_ = float(norms[0]) if y.ndim == 1 else norms
@@ -584,10 +603,9 @@ class BasisPursuit(LinearModel):
         self._set_linear(coef, intercept, X, y)
         return self
 
-    def _check_feasible(self, point, regression, t):
-        relative = point.segment.residual_norm(0.0) * regression.scale / np.sqrt(2.0 * regression.null_objective)
-        if relative > max(self.feasibility_tol, 0.0):
-            which = "y" if regression.n_targets == 1 and t == 0 else f"target {t} of y"
+    def _check_feasible(self, relative, t):
+        if relative > self.feasibility_tol and self.feasibility_tol < 1.0:
+            which = "y" if t is None else f"target {t} of y"
             raise ValueError(
                 f"{which} must be a combination of the columns of X; the nearest one leaves a residual of "
                 f"{relative:.3g} times its norm, feasibility_tol={self.feasibility_tol:g}. BPDN(sigma=...) allows for "
@@ -628,22 +646,32 @@ def _levels(level, n_targets, name):
 def _at_level(regression, t, name, level, tol, max_iter):
     """The solution for one target that meets a bound."""
     one = regression.of_target(t)
-    y_norm = np.sqrt(2.0 * one.null_objective * one.weights.sum())
-    if (name == "sigma" and level >= y_norm) or (name == "tau" and level == 0.0) or one.q.max() == one.q.min() == 0.0:
-        if name == "sigma" and level < y_norm * (1.0 - ROUNDING):
-            _raise_infeasible(level, y_norm)
-        return _zero(one, one.alpha_max(1.0))
+    y_norm = one.scale * np.sqrt(2.0 * one.rows.null_objective * one.weights.sum())
     curve = ParetoCurve(one, tol, max_iter)
+    if name == "sigma" and level < y_norm * (1.0 - ROUNDING) and curve.alpha_max == 0.0:
+        _raise_infeasible(level, y_norm)
+    if curve.alpha_max == 0.0 or (level >= y_norm * (1.0 - 1e-14) if name == "sigma" else level == 0.0):
+        return _zero(one, one.alpha_max(1.0))
     if name == "sigma":
         unit = one.scale * np.sqrt(one.weights.sum())
         point = curve.at_residual_norm(level / unit)
-        least = point.segment.residual_norm(0.0) * unit
-        if point.limit and least - level > ROUNDING * y_norm:
-            _raise_infeasible(level, least)
+        if point.limit and point.segment.residual_norm(0.0) * unit - level > ROUNDING * y_norm:
+            least = curve.least_residual_norm() * unit
+            if least - level > ROUNDING * y_norm:
+                _raise_infeasible(level, least)
+            point.reached = False
     else:
         point = curve.at_l1_norm(level / one.scale)
     solutions = _solutions(one, curve, [(point.segment, point.alpha)], [point.alpha])
     solutions.n_iters[:] = point.n_iter
+    if not point.reached:
+        reached = solutions.residual_norms()[0, 0] if name == "sigma" else np.abs(solutions.values).sum()
+        warnings.warn(
+            f"{name}={level:g} was not reached, but {reached:g}: increase max_iter (now {max_iter}), or look for "
+            "nearly collinear columns.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
     return solutions
 
 
@@ -656,7 +684,16 @@ def _knots(regression, eps, tol, max_iter):
     curve = ParetoCurve(regression, tol, max_iter)
     if curve.alpha_max == 0.0:
         return _zero(regression, 0.0)
-    pieces = curve.knots(eps * curve.alpha_max)
+    pieces, complete = curve.knots(eps * curve.alpha_max)
+    if not complete:
+        warnings.warn(
+            "Some knots are missing: nearly collinear columns, or too few iterations "
+            f"(max_iter={max_iter}), keep the supports between from being told.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    if not pieces:
+        return _zero(regression, regression.alpha_max(1.0))
     first = pieces[0][2]
     points, alphas = [(first, curve.alpha_max)], [curve.alpha_max]
     points += [(segment, low) for _, low, segment in pieces]

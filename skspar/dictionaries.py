@@ -12,8 +12,8 @@ from sklearn.utils.sparsefuncs import inplace_column_scale
 
 from ._sklearn_compat import Interval, validate_params
 
-# Atoms whose inner products with all others are held at a time.
-BLOCK = 512
+# Inner products of atoms that are held at a time.
+BLOCK = 1 << 21
 # Supports whose Gram matrices are held at a time, and up to how many all supports are tried.
 SUPPORTS = 2000
 MOST_SUPPORTS = 20_000
@@ -106,7 +106,8 @@ def babel_function(X, n_atoms):
     >>> babel_function(np.array([[1.0, 0.0, 3.0], [0.0, 2.0, 4.0]]), 2).round(6)
     array([0.8, 1.4])
     """
-    total = np.shape(X)[1]
+    X = check_array(X, accept_sparse="csc", dtype=np.float64, input_name="X")
+    total = X.shape[1]
     if n_atoms >= total:
         raise ValueError(f"n_atoms must be less than the number of atoms, {total}; got {n_atoms}.")
     babel = np.zeros(n_atoms)
@@ -195,6 +196,8 @@ def hoyer_sparseness(x, *, axis=-1):
     array([1., 0.])
     """
     x = np.abs(check_array(x, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="x"))
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis must be one of the {x.ndim} axes of x; got {axis}.")
     n = x.shape[axis]
     if n < 2:
         raise ValueError(f"x must have at least two entries along axis {axis}; got shape {x.shape}.")
@@ -289,19 +292,19 @@ def restricted_isometry(X, n_atoms, *, n_draws=1000, random_state=None):
 def _unit(X):
     """A copy of X with columns of unit norm."""
     X = check_array(X, accept_sparse="csc", dtype=np.float64, input_name="X", copy=True)
-    if sparse.issparse(X):
-        norms = np.sqrt(np.asarray(X.multiply(X).sum(axis=0)).ravel())
-    else:
-        largest = np.abs(X).max(axis=0)
-        norms = largest * np.linalg.norm(np.divide(X, largest, out=np.zeros_like(X), where=largest > 0.0), axis=0)
-    zero = np.flatnonzero(norms == 0.0)
+    # in two steps, so that no square under- or overflows
+    largest = abs(X).max(axis=0)
+    largest = largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest)
+    zero = np.flatnonzero(largest == 0.0)
     if len(zero):
         shown = ", ".join(str(j) for j in zero[:5]) + (", ..." if len(zero) > 5 else "")
         raise ValueError(f"X must not have columns that are zero; got zeros in columns {shown}.")
     if sparse.issparse(X):
-        inplace_column_scale(X, 1.0 / norms)
+        inplace_column_scale(X, 1.0 / largest)
+        inplace_column_scale(X, 1.0 / np.sqrt(np.asarray(X.multiply(X).sum(axis=0)).ravel()))
     else:
-        X /= norms
+        X /= largest
+        X /= np.linalg.norm(X, axis=0)
     return X
 
 
@@ -309,7 +312,7 @@ def _cosines(X):
     """Absolute cosines of some atoms with all atoms, block after block, zero for an atom with itself."""
     X = _unit(X)
     total = X.shape[1]
-    for rows in gen_batches(total, BLOCK):
+    for rows in gen_batches(total, max(1, BLOCK // total)):
         block = np.abs(safe_sparse_dot(X[:, rows].T, X, dense_output=True))
         size = block.shape[0]
         block[np.arange(size), rows.start + np.arange(size)] = 0.0

@@ -568,11 +568,11 @@ class GroupLassoCV(CrossValidationMixin, _GroupLassoBase):
         ValueError
             If a fold has no weight on its training or held-out rows.
         """
-        split_params = self._split_params(sample_weight, params)
+        splitter = self._splitter(sample_weight, params)
         ratios, is_list = _l1_ratios(self.l1_ratio)
         n_points = self.alphas if isinstance(self.alphas, Integral) else np.size(self.alphas)
         X, y, regression = self._regression(X, y, sample_weight, ratios[0], n_points * len(ratios))
-        splits = self._splits(X, y, regression.weights, split_params)
+        splits = self._splits(splitter, X, y, regression.weights)
         grids = [alpha_grid(self.alphas, self.eps, regression.alpha_max(r), self.positive) for r in ratios]
         fits = regression.folds(ratios, grids, splits, self.tol, self.max_iter, self.n_jobs, self.verbose)
         errors = np.array(

@@ -14,7 +14,8 @@ from ._engine.design import make_design
 from ._engine.folds import Regression
 from ._engine.matching_pursuit import Dictionary, column_norms, pursue_columns, pursue_gram
 from ._engine.penalty import BlockPenalty
-from ._linear import CrossValidationMixin, LinearModel, as_matrix, check_weights
+from ._engine.threads import threads
+from ._linear import CrossValidationMixin, LinearModel, as_matrix, check_weights, warn_unless_converged
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
 
 CRITERION = [StrOptions({"omp", "ols"})]
@@ -24,8 +25,8 @@ STOPPING = {"n_nonzero_coefs": COUNT, "tol": BOUND, "rtol": BOUND, "criterion": 
 
 # Beyond this many features no Gram matrix of all of them is made unasked.
 MOST_FEATURES = 5000
-# Signals whose penalised codes are computed together.
-SIGNALS = 256
+# Signals whose penalised codes are computed together, to which relative duality gap, and in how many iterations.
+SIGNALS, TOL, MAX_ITER = 256, 1e-8, 10_000
 
 
 @validate_params(
@@ -326,6 +327,8 @@ class OrthogonalMatchingPursuitCV(CrossValidationMixin, LinearModel):
         Whether to fit an intercept.
     cv : int, cross-validation generator or iterable, default=None
         Splitter, as in scikit-learn; None means five folds.
+    n_jobs : int, default=None
+        Threads that share the folds.
 
     Attributes
     ----------
@@ -372,16 +375,27 @@ class OrthogonalMatchingPursuitCV(CrossValidationMixin, LinearModel):
         "selection_rule": [StrOptions({"min", "1se"})],
         "fit_intercept": ["boolean"],
         "cv": ["cv_object"],
+        "n_jobs": [Integral, None],
     }
 
     path = staticmethod(omp_path)
 
-    def __init__(self, max_nonzero_coefs=None, *, criterion="omp", selection_rule="min", fit_intercept=True, cv=None):
+    def __init__(
+        self,
+        max_nonzero_coefs=None,
+        *,
+        criterion="omp",
+        selection_rule="min",
+        fit_intercept=True,
+        cv=None,
+        n_jobs=None,
+    ):
         self.max_nonzero_coefs = max_nonzero_coefs
         self.criterion = criterion
         self.selection_rule = selection_rule
         self.fit_intercept = fit_intercept
         self.cv = cv
+        self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params):
@@ -410,18 +424,20 @@ class OrthogonalMatchingPursuitCV(CrossValidationMixin, LinearModel):
             If a fold has no weight on its training or held-out rows, or ``max_nonzero_coefs``
             exceeds the number of features.
         """
-        split_params = self._split_params(sample_weight, params)
+        splitter = self._splitter(sample_weight, params)
         X, y, weights = self._validated(X, y, sample_weight)
         p = X.shape[1]
         if self.max_nonzero_coefs is not None:
             k_most = _at_most_features(self.max_nonzero_coefs, p, "max_nonzero_coefs")
         else:
             k_most = min(p, max(5, p // 10))
-        splits = self._splits(X, y, weights, split_params)
+        splits = self._splits(splitter, X, y, weights)
         problem = _Problem(X, as_matrix(y), weights, self.fit_intercept)
         fold_weights = [weights * np.bincount(train, minlength=len(weights)) for train, _ in splits]
         T = problem.Y.shape[1]
-        traces = problem.pursue(min(k_most, len(weights)), -1.0, 0.0, self.criterion, [weights, *fold_weights])
+        traces = problem.pursue(
+            min(k_most, len(weights)), -1.0, 0.0, self.criterion, [weights, *fold_weights], self.n_jobs
+        )
         n_steps = max(1, max(trace.n_steps for trace in traces))
         errors = np.zeros((n_steps, len(splits)))
         for k, (_, test) in enumerate(splits):
@@ -599,15 +615,16 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             zero = np.flatnonzero(~dictionary.any(axis=1))
             if len(zero):
                 raise ValueError(f"dictionary must not have atoms that are zero; got zeros in rows {_listed(zero)}.")
-            dictionary = dictionary.astype(X.dtype)
+            dictionary = dictionary.copy()
         _stopping(self.n_nonzero_coefs, self.tol, self.rtol, dictionary.T.shape)
         self.dictionary_ = dictionary
         return self
 
     def _draw(self, X):
         """Some rows of X, scaled to unit norm."""
-        norms = np.sqrt(X.multiply(X).sum(axis=1)).ravel() if sparse.issparse(X) else np.linalg.norm(X, axis=1)
-        usable = np.flatnonzero(np.asarray(norms).ravel() > 0.0)
+        largest = abs(X).max(axis=1)
+        largest = largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest).ravel()
+        usable = np.flatnonzero(largest)
         wanted = min(X.shape[1], len(usable)) if self.n_components is None else self.n_components
         if wanted > len(usable) or len(usable) == 0:
             raise ValueError(
@@ -616,6 +633,8 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             )
         rows = check_random_state(self.random_state).choice(usable, wanted, replace=False)
         atoms = X[rows].toarray() if sparse.issparse(X) else X[rows]
+        # in two steps, so that no square under- or overflows
+        atoms = atoms / largest[rows, None]
         return atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
 
     @property
@@ -645,16 +664,29 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if self.method == "omp":
             codes = self._pursue(X)
         else:
-            solve = self._penalized if self.method == "bpdn" else self._thresholded
-            blocks = [X[start : start + SIGNALS] for start in range(0, X.shape[0], SIGNALS)]
-            if self.sparse_output:
-                return sparse.vstack([sparse.csr_matrix(solve(block)) for block in blocks], format="csr")
-            return np.concatenate([solve(block) for block in blocks])
-        return codes if self.sparse_output else codes.toarray()
+            codes = self._by_blocks(X)
+        return codes if self.sparse_output or not sparse.issparse(codes) else codes.toarray()
+
+    def _by_blocks(self, X):
+        """Penalised codes, a block of signals after the other."""
+        parts, fits = [], []
+        for start in range(0, X.shape[0], SIGNALS):
+            block = X[start : start + SIGNALS]
+            if self.method == "bpdn":
+                codes, fit = self._penalized(block)
+                fits.append(fit)
+            else:
+                codes = self._thresholded(block)
+            parts.append(sparse.csr_matrix(codes) if self.sparse_output else codes)
+        missed = [(solutions, null) for solutions, null in fits if not solutions.converged.all()]
+        if missed:
+            solutions, null = max(missed, key=lambda fit: fit[0].gaps.max() / fit[1])
+            warn_unless_converged([solutions], null, TOL, MAX_ITER)
+        return sparse.vstack(parts, format="csr") if self.sparse_output else np.concatenate(parts)
 
     def _pursue(self, X):
         k, tol, rtol = _stopping(self.n_nonzero_coefs, self.tol, self.rtol, self.dictionary_.T.shape)
-        prepared = Dictionary(self.dictionary_.astype(X.dtype, copy=False))
+        prepared = Dictionary(self.dictionary_, X.dtype)
         data, indices, indptr, exhausted = prepared.pursue(X, k, tol, rtol, self.criterion == "ols", self.n_jobs)
         _warn_if_exhausted(exhausted, X.shape[0], k)
         return sparse.csr_matrix((data, indices, indptr), shape=(X.shape[0], len(self.dictionary_)))
@@ -664,14 +696,16 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         penalty = BlockPenalty(np.arange(n), np.arange(n + 1), np.ones(n), l1_ratio=1.0)
         signals = np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64).T
         regression = Regression(np.asarray(self.dictionary_, dtype=np.float64).T, signals, np.ones(m), penalty, False)
-        solutions = regression.path(1.0, np.array([float(self.alpha)]), 1e-8, 10_000)
-        return solutions.coefs_at(0).T.astype(X.dtype)
+        solutions = regression.path(1.0, np.array([float(self.alpha)]), TOL, MAX_ITER)
+        return solutions.coefs_at(0).T.astype(X.dtype), (solutions, regression.null_objective)
 
     def _thresholded(self, X):
-        scores = safe_sparse_dot(X, self.dictionary_.T, dense_output=True)
-        bound = X.shape[1] * self.alpha
-        shrunk = scores - np.clip(scores, -bound, bound)
-        return (shrunk / np.einsum("ij,ij->i", self.dictionary_, self.dictionary_)).astype(X.dtype, copy=False)
+        largest = np.abs(self.dictionary_).max(axis=1)
+        atoms = self.dictionary_ / largest[:, None]
+        squares = np.einsum("ij,ij->i", atoms, atoms)
+        scores = safe_sparse_dot(X, atoms.T, dense_output=True)
+        bound = X.shape[1] * self.alpha / largest
+        return ((scores - np.clip(scores, -bound, bound)) / squares / largest).astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
         """Combine the atoms by their coefficients.
@@ -717,15 +751,24 @@ class _Problem:
         """A tolerance for squared residuals in the units of each scaled target."""
         return tol / self.total_weight / self.scales / self.scales if tol > 0.0 else np.full(len(self.scales), tol)
 
-    def pursue(self, k_most, tol, rtol, criterion, row_weights=None):
+    def pursue(self, k_most, tol, rtol, criterion, row_weights=None, n_jobs=None):
         """A `Pursuit` for each vector of row weights and each target."""
         vectors = [self.v] if row_weights is None else [weights / weights.sum() for weights in row_weights]
-        targets = []
-        for v in vectors:
-            norms = column_norms(self.design, v, self.fit_intercept)
-            targets += [(y, v, norms) for y in self.Y.T]
-        bounds = np.tile(self._bounds(tol), len(vectors))
-        return pursue_columns(self.design, targets, k_most, self.fit_intercept, criterion == "ols", bounds, rtol)
+        bounds = self._bounds(tol)
+
+        def work(some):
+            targets = []
+            for v in some:
+                norms = column_norms(self.design, v, self.fit_intercept)
+                targets += [(y, v, norms) for y in self.Y.T]
+            tols = np.tile(bounds, len(some))
+            return pursue_columns(self.design, targets, k_most, self.fit_intercept, criterion == "ols", tols, rtol)
+
+        with threads(n_jobs) as (n_threads, run):
+            size = -(-len(vectors) // n_threads)
+            thunks = [lambda some=vectors[start : start + size]: work(some) for start in range(0, len(vectors), size)]
+            found = [thunk() for thunk in thunks] if run is None else run(thunks)
+            return [trace for part in found for trace in part]
 
     def pursue_gram(self, k_most, tol, rtol, criterion, n_jobs):
         """Coefficients (n_features, n_targets), intercepts, numbers of steps, and how many targets were exhausted."""
@@ -781,7 +824,7 @@ def _stopping(n_nonzero_coefs, tol, rtol, shape):
 def _at_most_features(count, n_features, name):
     if count > n_features:
         raise ValueError(f"{name} must be at most the number of features (atoms), {n_features}; got {count}.")
-    return count
+    return int(count)
 
 
 def _warn_if_exhausted(exhausted, total, k_most):
@@ -790,7 +833,7 @@ def _warn_if_exhausted(exhausted, total, k_most):
             f"{exhausted} of {total} targets stopped before {k_most} features or the tolerance was reached: all other "
             "features depend linearly on those chosen, or are orthogonal to what is left.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

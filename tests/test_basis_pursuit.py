@@ -1,5 +1,7 @@
 """Basis pursuit against LARS, a linear-programming solver, a conic solver, and its own three forms."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,6 +10,7 @@ from scipy.fft import dct
 from scipy.linalg import toeplitz
 from scipy.optimize import linprog
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, lars_path
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils import estimator_checks
@@ -215,6 +218,53 @@ class TestEnds:
             assert_allclose([model.sigma_, model.intercept_], [norm, y.mean()])
             assert not BPDN(alpha=model.alpha_ * (1 + 1e-14)).fit(X, y).coef_.any()
 
+    @pytest.mark.parametrize("fit_intercept", [False, True])
+    def test_sigma_within_rounding_of_all_of_y(self, fit_intercept):
+        X, _ = random_problem(0, 30, 50)
+        for seed in range(60):
+            y = np.random.default_rng(seed).normal(size=30)
+            norm = float(np.linalg.norm(y - fit_intercept * y.mean()))
+            for part in (1.0, 1.0 - 1e-15, 1.0 - 1e-12, 1.0 - 1e-9):
+                model = BPDN(sigma=part * norm, fit_intercept=fit_intercept).fit(X, y)
+                assert_allclose(model.sigma_, part * norm, rtol=1e-12)
+                assert model.tau_ <= 1e-6
+
+    def test_too_few_iterations_are_not_hidden(self):
+        for seed in range(10):
+            X, y = np.random.default_rng(seed).normal(size=(30, 50)), np.random.default_rng(seed + 100).normal(size=30)
+            for max_iter in (1, 2, 3):
+                for form, level in (("sigma", 1.0), ("tau", 2.0)):
+                    with warnings.catch_warnings(record=True) as caught:
+                        warnings.simplefilter("always")
+                        model = BPDN(**{form: level}, max_iter=max_iter).fit(X, y)
+                    met = abs(getattr(model, form + "_") - level) < 1e-8
+                    assert met or any(f"{form}={level:g} was not reached" in str(w.message) for w in caught)
+                with pytest.warns(ConvergenceWarning):
+                    bpdn_path(X, y, alphas="knots", max_iter=1)
+
+    def test_limit_of_an_ill_conditioned_design_is_not_called_solved(self):
+        X = 1.0 / (np.arange(60)[:, None] + np.arange(20) + 1.0)
+        y = np.sin(9 * np.linspace(0, 1, 60)) + 0.1 * np.random.default_rng(1).normal(size=60)
+        feasible = np.linalg.lstsq(X, y, rcond=1e-10)[0]
+        with pytest.warns(ConvergenceWarning):
+            model = BPDN(tau=1e10, fit_intercept=False).fit(X, y)
+        excess = 0.5 * (np.sum((y - X @ model.coef_) ** 2) - np.sum((y - X @ feasible) ** 2)) / 60
+        assert model.dual_gap_ >= excess + model.alpha_ * (model.tau_ - np.abs(feasible).sum())
+        with pytest.warns(ConvergenceWarning, match=r"sigma=1.9 was not reached"):
+            BPDN(sigma=1.9, fit_intercept=False).fit(X, y)
+
+    @pytest.mark.parametrize("alpha", [0.0, 1e-13])
+    def test_alpha_zero_is_the_limit(self, alpha):
+        X, y = random_problem(3, 20, 50)
+        assert_allclose(BPDN(alpha=alpha).fit(X, y).tau_, BasisPursuit().fit(X, y).tau_, rtol=1e-8)
+
+    @pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100])
+    def test_far_units(self, scale):
+        X, y = random_problem(3, 20, 50)
+        for form in ("sigma", "tau"):
+            model, other = BPDN(**{form: 1.0}).fit(X, y), BPDN(**{form: scale}).fit(X, y * scale)
+            assert_allclose(other.coef_ / scale, model.coef_, rtol=1e-8, atol=1e-12)
+
     def test_tau_zero(self):
         X, y = random_problem(0)
         assert not BPDN(tau=0.0).fit(X, y).coef_.any()
@@ -384,6 +434,20 @@ class TestBasisPursuit:
             assert_allclose(model.coef_[t], BasisPursuit().fit(X, Y[:, t]).coef_, rtol=1e-8, atol=1e-14)
         assert not model.coef_[2].any()
 
+    def test_nothing_to_combine(self):
+        rng = np.random.default_rng(0)
+        for X in (np.zeros((30, 5)), np.ones((30, 3)), np.repeat(np.eye(30)[:, :3], 2, axis=1)):
+            y = rng.normal(size=30)
+            y[:3] = 0.0
+            with pytest.raises(ValueError, match="must be a combination of the columns of X"):
+                BasisPursuit().fit(X, y)
+            model = BasisPursuit(feasibility_tol=1.0, fit_intercept=False).fit(X, np.where(X.any(axis=1), 0.0, y))
+            assert not model.coef_.any()
+        for seed in range(30):
+            X, y = np.random.default_rng(seed).normal(size=(30, 5)), np.random.default_rng(seed + 50).normal(size=30)
+            y = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+            assert BasisPursuit(feasibility_tol=1.0, fit_intercept=False).fit(X, y).tau_ < 1e-12
+
     def test_no_solution(self):
         X, y = random_problem(2, 50, 20)
         with pytest.raises(ValueError, match=r"y must be a combination of the columns of X; .* BPDN"):
@@ -438,6 +502,14 @@ class TestBadInput:
             bpdn_path(self.X, self.y, alphas="all")
         with pytest.raises(ValueError, match="alphas"):
             bpdn_path(self.X, self.y, alphas=[-1.0])
+        for params in ({"eps": 0.0}, {"alphas": [1.0, 0.0]}):
+            with pytest.raises(ValueError, match="alphas must be positive, and eps too, unless alphas='knots'"):
+                bpdn_path(self.X, self.y, **params)
+
+    def test_squares_that_overflow(self):
+        for fit in (BPDN().fit, BPDN(sigma=1.0).fit, BasisPursuit().fit, bpdn_path):
+            with pytest.raises(ValueError, match="y must have entries below 1e150"):
+                fit(self.X, self.y * 1e200)
 
     def test_inputs_are_not_written_to(self):
         X, y = self.X.copy(), self.y.copy()

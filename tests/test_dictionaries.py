@@ -40,7 +40,8 @@ def test_known_dictionaries():
     assert_allclose(mutual_coherence(np.array([np.cos(angles), np.sin(angles)])), welch_bound(2, 3))
     assert welch_bound(5, 5) == 0.0
     assert mutual_coherence(np.ones((3, 1))) == 0.0
-    assert_allclose(mutual_coherence(np.ones((3, 2)) * [1e-200, 1e200]), 1.0)
+    for make in (np.asarray, sparse.csc_array):
+        assert_allclose(mutual_coherence(make(np.ones((3, 2)) * [1e-200, 1e200])), 1.0)
 
 
 def test_restricted_isometry(rng):
@@ -83,5 +84,9 @@ def test_bad_input(rng):
         restricted_isometry(X, 9)
     with pytest.raises(ValueError, match="at least two entries"):
         hoyer_sparseness([1.0])
+    with pytest.raises(ValueError, match="axis must be one of the 2 axes"):
+        hoyer_sparseness(X, axis=5)
+    with pytest.raises(ValueError, match="2D"):
+        babel_function(X[0], 3)
     with pytest.raises(ValueError, match="n_samples"):
         welch_bound(0, 3)

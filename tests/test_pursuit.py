@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, orthogonal_mp
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
@@ -270,7 +272,23 @@ class TestDegenerate:
             tails = np.array([np.sum((y - X[:, :k] @ (X[:, :k].T @ y)) ** 2) for k in range(13)])
             assert model.n_iter_ == np.argmax(tails <= tol * (y @ y))
 
+    @pytest.mark.parametrize("precompute", [False, True])
+    @pytest.mark.parametrize(("sine", "dtype"), [(5e-5, np.float64), (5e-3, np.float32), (2e-6, np.float64)])
+    def test_order_recursive_selection_sees_nearly_dependent_atoms(self, precompute, sine, dtype):
+        atoms = np.array([[1.0, 0.0, 0.0], [np.sqrt(1.0 - sine**2), sine, 0.0], [0.0, 0.0, 1.0]], dtype=dtype)
+        signal = np.array([[10.0, 1.0, 0.1]], dtype=dtype)
+        # the first two atoms explain all but the last entry, however alike they are
+        codes = SparseEncoder(atoms, n_nonzero_coefs=2, criterion="ols").fit_transform(signal)
+        assert_allclose(np.linalg.norm(signal - codes.astype(float) @ atoms.astype(float)), 0.1, rtol=1e-2)
+        coef = coefs_of(atoms.T, signal[0], n_nonzero_coefs=2, criterion="ols", precompute=precompute)
+        assert_array_equal(coef != 0.0, [True, True, False])
+
     def test_tolerance_of_all_of_y_gives_zero(self):
+        for seed in range(50):
+            X, y = problem(seed)
+            for precompute in (False, True):
+                assert not coefs_of(X, y, tol=float(y @ y), precompute=precompute).any()
+            assert not SparseEncoder(X.T, tol=float(y @ y)).fit_transform(y[None]).any()
         X, y = problem(4)
         for stopping in ({"tol": float(y @ y)}, {"rtol": 1.0}, {"tol": 1e9, "n_nonzero_coefs": 5}):
             assert not coefs_of(X, y, **stopping).any()
@@ -349,6 +367,20 @@ class TestCrossValidation:
         margin = best.mse_path_[mean.argmin()].std(ddof=1) / np.sqrt(5)
         assert fewer.n_nonzero_coefs_ == np.flatnonzero(mean <= mean.min() + margin)[0] + 1
 
+    def test_threads_change_nothing(self):
+        X, y = problem(9, n=50)
+        one, two = (OrthogonalMatchingPursuitCV(n_jobs=n_jobs).fit(X, y) for n_jobs in (None, 2))
+        assert_allclose(one.mse_path_, two.mse_path_, rtol=1e-12)
+
+    def test_a_generator_of_folds_is_used_once(self):
+        X, y = problem(9, n=50)
+        weights = np.ones(50)
+        with config_context(enable_metadata_routing=True):
+            model = OrthogonalMatchingPursuitCV(cv=KFold(4).split(X)).fit(X, y, sample_weight=weights)
+        assert model.mse_path_.shape[1] == 4
+        with pytest.raises(ValueError, match="cv must give at least one fold"):
+            OrthogonalMatchingPursuitCV(cv=[]).fit(X, y)
+
     def test_row_groups_reach_the_splitter(self, rng):
         X, y = problem(9, n=40)
         groups = np.repeat(np.arange(8), 5)
@@ -416,6 +448,42 @@ class TestEncoder:
         assert_allclose(codes[1], coefs_of(dictionary.T, signals[1], n_nonzero_coefs=12, precompute=False), rtol=1e-6)
         assert not codes[2].any()
         assert_allclose(codes[3] * 1e200, exact[3] * 1e200, atol=1e-12)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_signals_that_need_more_than_the_first_try(self, dtype, rng):
+        """Little noise, small units, few independent atoms: solved again, not given up."""
+        dictionary = rng.normal(size=(60, 20))
+        exact = np.zeros((30, 60))
+        for row in exact:
+            row[rng.choice(60, 2, replace=False)] = rng.normal(size=2) + 2.0
+        noisy = exact @ dictionary + 3e-5 * rng.normal(size=(30, 20))
+        for scale in (1.0, 1e-11, 1e-25 if dtype == np.float32 else 1e-101):
+            signals = (noisy * scale).astype(dtype)
+            codes = SparseEncoder(dictionary, n_nonzero_coefs=4).fit_transform(signals)
+            assert codes.dtype == dtype
+            expected = coefs_of(dictionary.T, signals.T.astype(float), n_nonzero_coefs=4, precompute=False).T
+            assert_array_equal(codes != 0, expected != 0)
+            assert_allclose(codes / scale, expected / scale, rtol=1e-4, atol=1e-6)
+        low_rank = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 20))
+        with pytest.warns(RuntimeWarning, match="30 of 30 targets stopped before 10"):
+            codes = SparseEncoder(low_rank, n_nonzero_coefs=10).fit_transform(noisy.astype(dtype))
+        assert np.all(np.count_nonzero(codes, axis=1) == 3)
+
+    def test_atoms_of_any_size(self, rng):
+        dictionary, signals = rng.normal(size=(30, 8)), rng.normal(size=(5, 8))
+        for method in ("omp", "threshold"):
+            codes = SparseEncoder(dictionary, method=method, alpha=0.0, n_nonzero_coefs=3).fit_transform(signals)
+            for scale in (1e-200, 1e200):
+                other = SparseEncoder(dictionary * scale, method=method, alpha=0.0, n_nonzero_coefs=3)
+                assert_allclose(other.fit_transform(signals) * scale, codes, rtol=1e-9)
+        assert_allclose(np.linalg.norm(SparseEncoder(random_state=0).fit(signals * 1e-170).dictionary_, axis=1), 1.0)
+
+    def test_unsolved_codes_warn(self):
+        rows, columns = np.arange(60)[:, None], np.arange(20)
+        hilbert = 1.0 / (rows + columns + 1.0)
+        signal = np.sin(9.0 * np.linspace(0.0, 1.0, 60))[None]
+        with pytest.warns(ConvergenceWarning, match="did not reach"):
+            SparseEncoder(hilbert.T, method="bpdn", alpha=1e-9).fit_transform(signal)
 
     def test_drawn_dictionary(self, rng):
         signals = rng.normal(size=(50, 8))

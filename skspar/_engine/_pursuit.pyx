@@ -85,11 +85,28 @@ cdef double _residual_square(
     return total
 
 
+cdef bint _is_orthogonal(
+    const double *residual, double norm, const floating *atoms, Py_ssize_t n, Py_ssize_t m, double bound
+) noexcept nogil:
+    """Whether no atom of unit norm has more than ``bound * norm`` in common with the residual."""
+    cdef Py_ssize_t j, r
+    cdef double total
+    for j in range(n):
+        total = 0.0
+        for r in range(m):
+            total += residual[r] * atoms[j * m + r]
+        if not (-bound * norm <= total <= bound * norm):
+            return False
+    return True
+
+
 cdef struct Limits:
     double least_pivot      # squared; below, an atom may depend on those chosen
+    double rounding         # of the squares left of unit atoms
     double least_score      # squared, relative to the signal; below, scores are rounding errors
     double least_left       # squared norm relative to the signal; below, the recursion has lost it
     double smallest, largest    # squared norms between which all squares are safe
+    double orthogonal       # cosine below which an atom has nothing in common with a residual
     double exact            # squared norm relative to the signal; below, it is zero up to rounding
 
 
@@ -97,9 +114,9 @@ cdef Limits _limits(bint single) noexcept nogil:
     cdef Limits limits
     if single:
         limits.least_pivot, limits.least_score, limits.least_left, limits.exact = 1e-4, 1e-9, 1e-3, 1e-12
-        limits.smallest, limits.largest = 1e-20, 1e20
+        limits.smallest, limits.largest, limits.rounding, limits.orthogonal = 1e-20, 1e20, 1e-5, 0.0
     else:
-        limits.smallest, limits.largest = 1e-200, 1e200
+        limits.smallest, limits.largest, limits.rounding, limits.orthogonal = 1e-200, 1e200, 1e-13, 1e-10
         limits.least_pivot, limits.least_score, limits.least_left, limits.exact = 1e-8, 1e-20, 1e-6, 1e-28
     return limits
 
@@ -108,22 +125,25 @@ cdef bint _pursue(
     const floating *gram, Py_ssize_t n, floating *scores, double square, Py_ssize_t k_most, double tol, bint ols,
     const floating *signal, const floating *atoms, Py_ssize_t m, const Limits *limits, floating *images,
     floating *left, floating *values, floating *w, double *rows, double *projections, double *b, double *residual,
-    Py_ssize_t *support, Py_ssize_t *count
+    Py_ssize_t *support, Py_ssize_t *count,
+    bint *exhausted
 ) noexcept nogil:
     """One signal. Fills ``support``, ``count``, and ``b`` (for atoms of unit norm).
 
-    Returns whether the Gram matrix is too inaccurate for it, so that the caller must solve it from the columns.
+    Sets ``exhausted`` if no further atom could reduce the residual. Returns whether the Gram matrix is too inaccurate
+    for it, so that the caller must solve it in another way.
     """
     cdef Py_ssize_t k = 0, i, j
     cdef double remaining = square, pivot, value, step, exact
     cdef double *row
-    cdef bint fits = tol >= square, undecided = False
+    # whatever the order in which the caller has summed
+    cdef bint fits = tol >= square * (1.0 - 1e-13), undecided = False
     if ols:
         for j in range(n):
             left[j] = gram[j * n + j]
     while k < k_most and not fits:
         if ols:
-            _reductions(values, scores, left, <floating> limits.least_pivot, n)
+            _reductions(values, scores, left, <floating> limits.rounding, n)
             j = _largest(values, n)
         else:
             j = _largest(scores, n)
@@ -141,6 +161,9 @@ cdef bint _pursue(
                 _solve_triangular(rows, projections, k, b)
                 exact = _residual_square(signal, atoms, m, support, b, k, residual)
                 undecided = exact > limits.exact * square
+                if undecided and _is_orthogonal(residual, sqrt(exact), atoms, n, m, limits.orthogonal):
+                    undecided = False
+                    exhausted[0] = True
             break
         pivot = sqrt(pivot)
         row[k] = pivot
@@ -233,6 +256,8 @@ def pursue_signals(
     -------
     undecided : ndarray
         Signals that the Gram matrix is not accurate enough for.
+    exhausted : int
+        How many of the others ended because no further atom could reduce the residual.
     """
     cdef Py_ssize_t n = atoms.shape[0], m = atoms.shape[1], total = signals.shape[0], k_most = support.shape[1]
     cdef Py_ssize_t batch, start, size, s, r, count = 0, block = min(BLOCK, max(1, total))
@@ -246,6 +271,8 @@ def pursue_signals(
     cdef _Workspace work = _Workspace(k_most, m)
     cdef unsigned char[::1] undecided = np.zeros(total, dtype=np.uint8)
     cdef double square
+    cdef bint ended = False
+    cdef Py_ssize_t exhausted = 0
     with nogil:
         for batch in range((total + block - 1) // block):
             start = batch * block
@@ -259,6 +286,7 @@ def pursue_signals(
                 for r in range(m):
                     square += <double> rows[s, r] * rows[s, r]
                 count = 0
+                ended = False
                 if not (limits.smallest < square < limits.largest):
                     # squares would under- or overflow, unless there is no signal at all
                     for r in range(m):
@@ -268,11 +296,12 @@ def pursue_signals(
                     undecided[start + s] = _pursue(
                         &gram[0, 0], n, &scores[s, 0], square, k_most, tol + rtol * square, ols, &rows[s, 0],
                         &atoms[0, 0], m, &limits, &images[0, 0], &extra[0, 0], &extra[1, 0], &w[0], &work.triangle[0],
-                        &work.projections[0], &work.b[0], &work.residual[0], &work.chosen[0], &count
+                        &work.projections[0], &work.b[0], &work.residual[0], &work.chosen[0], &count, &ended
                     )
+                    exhausted += ended
                 _write(work, norms, count, True, &support[start + s, 0], &coefs[start + s, 0])
                 counts[start + s] = <int> count
-    return np.flatnonzero(undecided)
+    return np.flatnonzero(undecided), exhausted
 
 
 def pursue_scores(
@@ -289,6 +318,7 @@ def pursue_scores(
     cdef double[::1] w = np.empty(k_most)
     cdef _Workspace work = _Workspace(k_most, 1)
     cdef unsigned char[::1] undecided = np.zeros(total, dtype=np.uint8)
+    cdef bint ended = False
     with nogil:
         for s in range(total):
             count = 0
@@ -296,7 +326,7 @@ def pursue_scores(
                 undecided[s] = _pursue[double](
                     &gram[0, 0], n, &scores[s, 0], squares[s], k_most, tol[s] + rtol * squares[s], ols, NULL, NULL, 0,
                     &limits, &images[0, 0], &extra[0, 0], &extra[1, 0], &w[0], &work.triangle[0],
-                    &work.projections[0], &work.b[0], &work.residual[0], &work.chosen[0], &count
+                    &work.projections[0], &work.b[0], &work.residual[0], &work.chosen[0], &count, &ended
                 )
             _write(work, norms, count, False, &support[s, 0], &coefs[s, 0])
             counts[s] = <int> count

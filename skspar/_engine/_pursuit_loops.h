@@ -144,15 +144,13 @@ static ptrdiff_t NAMED(largest)(const REAL *restrict values, ptrdiff_t n)
     return 0;
 }
 
-/* values = scores^2 / left, zero where left is at most least. */
+/* values = scores^2 / left, with left at least as large as its rounding errors. */
 ATTRIBUTES
 static void NAMED(reductions)(REAL *restrict values, const REAL *restrict scores, const REAL *restrict left, REAL least,
                               ptrdiff_t n)
 {
-    for (ptrdiff_t j = 0; j < n; j++) {
-        const REAL value = scores[j] * scores[j] / left[j];
-        values[j] = left[j] > least ? value : 0;
-    }
+    for (ptrdiff_t j = 0; j < n; j++)
+        values[j] = scores[j] * scores[j] / (left[j] > least ? left[j] : least);
 }
 
 #endif

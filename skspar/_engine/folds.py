@@ -50,6 +50,11 @@ class Regression:
         Y[:, np.abs(Y[present]).max(axis=0, initial=0.0) <= 8.0 * np.finfo(np.float64).eps * largest] = 0.0
         # a power of two: the coefficients given back are, to the last bit, those that were certified
         self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(Y[present]).max(initial=0.0))[1], -1000, 1000))
+        if self.scale >= 2.0**500:
+            raise ValueError(
+                f"y must have entries below 1e150, whose squares can be summed; the largest is about {self.scale:.0e} "
+                "(from the mean). Divide y by its scale."
+            )
         self._Y = Y / self.scale
         self._by_moments = _moments_pay(self.design, n_points)
         self._moments = None

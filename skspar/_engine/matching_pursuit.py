@@ -28,8 +28,8 @@ DEPENDENT_SQUARE = 1e-12
 EXACT = 64.0 * np.finfo(np.float64).eps
 # Spread relative to the mean below which a signal is a constant.
 CONSTANT = 8.0 * np.finfo(np.float64).eps
-# Signals that a thread takes at a time.
-SIGNALS = 8192
+# Signals that a thread takes at a time, and those that are solved again together.
+SIGNALS, FEW = 8192, 256
 
 
 def column_norms(design, v, fit_intercept):
@@ -205,7 +205,9 @@ def pursue_columns(design, targets, k_most, fit_intercept, ols=False, tol=-1.0, 
 def _finished(state, bound, k_most):
     trace = state.trace
     norm = trace.residual_norms[-1]
-    return trace.exhausted or trace.n_steps >= k_most or norm <= EXACT * state.size or norm**2 <= bound
+    # whatever the order in which the caller has summed
+    met = norm**2 * (1.0 - 1e-13) <= bound
+    return trace.exhausted or trace.n_steps >= k_most or norm <= EXACT * state.size or met
 
 
 class Dictionary:
@@ -213,18 +215,21 @@ class Dictionary:
 
     Parameters
     ----------
-    atoms : ndarray of shape (n_atoms, n_features), float32 or float64
+    atoms : ndarray of shape (n_atoms, n_features)
         None may be zero.
+    dtype : float32 or float64
+        That of the signals.
     """
 
-    def __init__(self, atoms):
+    def __init__(self, atoms, dtype):
         exact = np.asarray(atoms, dtype=np.float64)
         largest = np.abs(exact).max(axis=1)
         self.norms = largest * np.linalg.norm(exact / largest[:, None], axis=1)
-        unit = exact / self.norms[:, None]
-        self.atoms = np.ascontiguousarray(unit, dtype=atoms.dtype)
+        self._unit = np.ascontiguousarray(exact / largest[:, None] / (self.norms / largest)[:, None])
+        self._gram = np.ascontiguousarray(self_product(self._unit.T))
+        self.dtype = np.dtype(dtype)
         # from float64 atoms: in float32 the recursions have no digits to lose here
-        self.gram = np.ascontiguousarray(self_product(unit.T), dtype=atoms.dtype)
+        self.atoms, self.gram = self._unit.astype(dtype, copy=False), self._gram.astype(dtype, copy=False)
 
     def pursue(self, signals, k_most, tol=-1.0, rtol=0.0, ols=False, n_jobs=None):
         """Sparse codes of the rows of ``signals``; see `pursue_columns` for the parameters.
@@ -238,72 +243,83 @@ class Dictionary:
         """
         total = signals.shape[0]
         # without a tolerance every signal fills its row, and the result needs no second copy
-        step = SIGNALS if tol + rtol < 0.0 else min(SIGNALS, max(256, (1 << 22) // k_most))
-        starts = range(0, total, step)
         whole = tol + rtol < 0.0
+        step = SIGNALS if whole else min(SIGNALS, max(256, (1 << 22) // k_most))
+        starts = range(0, total, step)
+        counts = np.zeros(total, dtype=np.int32)
         if whole:
             support = np.zeros((total, k_most), dtype=np.int32)
-            coefs = np.zeros((total, k_most), dtype=self.atoms.dtype)
-        counts = np.zeros(total, dtype=np.int32)
-        parts, exhausted = [None] * len(starts), [0] * len(starts)
+            coefs = np.zeros((total, k_most), dtype=self.dtype)
 
-        def work(place):
-            rows = slice(starts[place], min(starts[place] + step, total))
-            if whole:
-                own_support, own_coefs = support[rows], coefs[rows]
-            else:
-                own_support = np.zeros((rows.stop - rows.start, k_most), dtype=np.int32)
-                own_coefs = np.zeros(own_support.shape, dtype=self.atoms.dtype)
+        def work(start):
+            rows = slice(start, min(start + step, total))
             block = signals[rows]
             block = block.toarray() if sparse.issparse(block) else block
-            block = np.asarray(block, dtype=self.atoms.dtype)
-            undecided = pursue_signals(
-                self.gram, self.atoms, self.norms, block, tol, rtol, ols, own_support, own_coefs, counts[rows]
-            )
-            if len(undecided):
-                exhausted[place] = self._from_columns(
-                    block, undecided, tol, rtol, ols, own_support, own_coefs, counts[rows]
-                )
-            if not whole:
-                used = pack(own_support, own_coefs, counts[rows])
-                parts[place] = own_support.ravel()[:used].copy(), own_coefs.ravel()[:used].copy()
+            block = np.asarray(block, dtype=self.dtype)
+            out = (support[rows], coefs[rows]) if whole else self._room(len(block), k_most)
+            exhausted = self._code(block, tol, rtol, ols, *out, counts[rows])
+            if whole:
+                return None, None, exhausted
+            used = pack(*out, counts[rows])
+            return out[0].ravel()[:used].copy(), out[1].ravel()[:used].copy(), exhausted
 
         with threads(n_jobs) as (_, run):
-            thunks = [lambda place=place: work(place) for place in range(len(starts))]
-            if run is None:
-                for thunk in thunks:
-                    thunk()
-            else:
-                run(thunks)
+            thunks = [lambda start=start: work(start) for start in starts]
+            parts = [thunk() for thunk in thunks] if run is None else run(thunks)
         if whole:
-            used = pack(support, coefs, counts) if total else 0
+            used = pack(support, coefs, counts)
             indices, data = support.ravel()[:used], coefs.ravel()[:used]
         else:
-            indices, data = (np.concatenate(part) for part in zip(*parts)) if parts else (np.empty(0),) * 2
+            indices, data = (np.concatenate([part[i] for part in parts]) for i in range(2))
         indptr = np.zeros(total + 1, dtype=np.int32 if len(data) < 2**31 else np.int64)
         np.cumsum(counts, out=indptr[1:])
-        return data, indices.astype(indptr.dtype, copy=False), indptr, sum(exhausted)
+        return data, indices.astype(indptr.dtype, copy=False), indptr, sum(part[2] for part in parts)
 
-    def _from_columns(self, signals, some, tol, rtol, ols, support, coefs, counts):
+    def _room(self, n_signals, k_most):
+        return np.zeros((n_signals, k_most), dtype=np.int32), np.zeros((n_signals, k_most), dtype=self.dtype)
+
+    def _code(self, signals, tol, rtol, ols, support, coefs, counts):
+        """Fill the outputs for some signals; returns how many were exhausted."""
+        undecided, exhausted = pursue_signals(
+            self.gram, self.atoms, self.norms, signals, tol, rtol, ols, support, coefs, counts
+        )
+        # again in units of their own and in float64; the few that are left, from the columns
+        for first in range(0, len(undecided), FEW):
+            some = undecided[first : first + FEW]
+            exact = signals[some].astype(np.float64)
+            scales = 2.0 ** np.clip(np.frexp(np.abs(exact).max(axis=1))[1], -1000, 1000).astype(np.float64)
+            exact /= scales[:, None]
+            own_support = np.zeros((len(some), support.shape[1]), dtype=np.int32)
+            own_coefs, own_counts = np.zeros(own_support.shape), np.zeros(len(some), dtype=np.int32)
+            left = np.arange(len(some))
+            if tol <= 0.0:
+                left, ended = pursue_signals(
+                    self._gram, self._unit, self.norms, exact, tol, rtol, ols, own_support, own_coefs, own_counts
+                )
+                exhausted += ended
+            # in two steps, so that no square of a scale under- or overflows
+            bounds = tol / scales / scales if tol > 0.0 else np.full(len(some), tol)
+            exhausted += self._from_columns(exact, left, bounds, rtol, ols, own_support, own_coefs, own_counts)
+            support[some], counts[some] = own_support, own_counts
+            coefs[some] = own_coefs * scales[:, None]
+        return exhausted
+
+    def _from_columns(self, signals, some, bounds, rtol, ols, support, coefs, counts):
         """Solve some signals from the atoms themselves."""
-        m = self.atoms.shape[1]
+        if len(some) == 0:
+            return 0
+        m = self._unit.shape[1]
         v = np.full(m, 1.0 / m)
-        X = np.asarray(self.atoms, dtype=np.float64).T
-        design = make_design(X, v, False)
+        design = make_design(self._unit.T, v, False)
         norms = column_norms(design, v, False)
-        exact = np.asarray(signals[some], dtype=np.float64)
-        scales = 2.0 ** np.clip(np.frexp(np.abs(exact).max(axis=1))[1], -1000, 1000).astype(np.float64)
-        targets = [(signal, v, norms) for signal in exact / scales[:, None]]
-        # in two steps, so that no square of a scale under- or overflows
-        bounds = tol / m / scales / scales if tol > 0.0 else tol
-        found = pursue_columns(design, targets, support.shape[1], False, ols, bounds, rtol)
-        for s, scale, trace in zip(some, scales, found):
+        targets = [(signals[s], v, norms) for s in some]
+        found = pursue_columns(design, targets, support.shape[1], False, ols, bounds[some] / m, rtol)
+        for s, trace in zip(some, found):
             k = trace.n_steps
             order = np.argsort(trace.support)
             chosen = np.array(trace.support, dtype=np.intp)[order]
-            support[s, :k] = chosen
-            coefs[s, :k] = trace.solution()[0][order] * scale / self.norms[chosen]
-            counts[s] = k
+            support[s, :k], counts[s] = chosen, k
+            coefs[s, :k] = trace.solution()[0][order] / self.norms[chosen]
         return sum(trace.exhausted for trace in found)
 
 

@@ -20,6 +20,8 @@ BATCH = 16
 # Events nearer than this, relative to alpha, are one; alphas below this part of the largest are zero.
 SAME = 1e-11
 NOTHING = 1e-13
+# Relative width of a stretch without a segment that rounding explains.
+NARROW = 1e-6
 # Coefficients at alpha = 0 below this part of the largest are zero.
 VANISHED = 1e-12
 # Relative duality gap that tells the supports of nearly collinear columns apart.
@@ -93,6 +95,8 @@ class Segment:
 
 def _normal_equations(Z):
     """A function that solves ``Z'Z x = c``."""
+    if Z.shape[1] == 0:
+        return lambda c: c
     gram = self_product(Z)
     factor, failed = lapack.dpotrf(gram)
     if failed == 0 and np.all(np.diag(factor) ** 2 > SAFE * np.diag(gram)):
@@ -109,13 +113,16 @@ def _square(x):
 
 @dataclass
 class CurvePoint:
-    """A solution: ``alpha``, its segment, and what was reached on the way."""
+    """A solution: ``alpha``, its segment, and what was reached on the way.
+
+    ``limit`` tells that it is the limit alpha -> 0, ``reached`` that it is what was asked for.
+    """
 
     alpha: float
     segment: Segment
-    features: np.ndarray
-    n_iter: int
+    n_iter: int = 0
     limit: bool = False
+    reached: bool = False
 
 
 class ParetoCurve:
@@ -164,20 +171,26 @@ class ParetoCurve:
     def _at_level(self, start, excess, solve):
         """The point where ``excess``, which grows with alpha, is zero; ``solve`` finds it on a segment."""
         found = None
-        low, high, steps = 0.0, self.alpha_max, 0
+        low, high = 0.0, self.alpha_max
 
-        def follow(alpha, features, B):
-            nonlocal found, low, high, steps
-            steps += 1
+        def follow(alpha, features, B, converged):
+            nonlocal found, low, high
             segment = Segment(self.rows, features, B[:, 0])
-            found = CurvePoint(alpha, segment, features, steps)
+            found = CurvePoint(alpha, segment)
+            if not converged:
+                return None
             if excess(segment, alpha) > 0.0:
                 high = alpha
             else:
                 low = alpha
             goal = solve(segment)
-            if np.isfinite(goal) and abs(goal - alpha) <= SAME * alpha and segment.holds(goal):
-                found.alpha = goal
+            ends = None
+            if low < goal < high and segment.holds(goal):
+                ends = self._ends(segment, alpha)
+            if (ends and ends[0] <= goal <= ends[1]) or (
+                np.isfinite(goal) and abs(goal - alpha) <= SAME * alpha and segment.holds(goal)
+            ):
+                found.alpha, found.reached = goal, True
                 return None
             if low < goal < high:
                 return goal
@@ -186,11 +199,11 @@ class ParetoCurve:
                 return np.sqrt(low * high) if high > low * (1.0 + SAME) else None
             below = self._ends(segment, alpha)[0]
             if below <= NOTHING * self.alpha_max:
-                found.alpha, found.limit = 0.0, True
+                found.alpha, found.limit, found.reached = 0.0, True, True
                 return None
             return min(0.1 * alpha, 0.9 * below)
 
-        result = self._path(np.array([self.alpha_max * np.clip(start, 1e-3, 1.0 - 1e-9)]), follow)
+        result = self._path(np.array([self.alpha_max * np.clip(start, 1e-3, 0.999)]), follow)
         found.n_iter = int(result.n_iters.sum())
         return found
 
@@ -217,7 +230,10 @@ class ParetoCurve:
         return ends
 
     def knots(self, alpha_min):
-        """Segments from the largest alpha down to ``alpha_min``: a list of (upper end, lower end, segment)."""
+        """Segments from the largest alpha down to ``alpha_min``: a list of (upper end, lower end, segment).
+
+        Also whether they cover all but what rounding makes of a knot.
+        """
         pieces = {}
         bottom = max(alpha_min, 0.0)
         alphas = self.alpha_max * np.geomspace(0.98, max(bottom / self.alpha_max, 1e-3), 24)
@@ -235,15 +251,17 @@ class ParetoCurve:
                 pieces[key] = min(high, self.alpha_max), low, segment
             ordered = sorted(pieces.values(), key=lambda piece: -piece[0])
             alphas = self._between(ordered, bottom)
-            if len(alphas) == 0:
+            # where nothing new is found, rounding hides what is there
+            if len(alphas) == 0 or not new:
                 break
-        chain, reached = [], self.alpha_max
-        for _, low, segment in ordered:
+        chain, reached, complete = [], self.alpha_max, True
+        for high, low, segment in ordered:
             # nearly collinear columns have several segments for one stretch
             if reached > bottom and low < reached * (1.0 - SAME):
+                complete = complete and reached - high <= NARROW * reached
                 chain.append((reached, max(low, bottom), segment))
                 reached = low
-        return chain
+        return chain, complete and reached <= max(bottom, NARROW * self.alpha_max)
 
     def _between(self, ordered, bottom):
         """A point inside every stretch that no segment covers."""
@@ -287,13 +305,23 @@ class ParetoCurve:
                     gaps[first + i] = 0.5 * square if 0.5 * square <= target else self._excess(0.5 * square)
         return PathResult(features, coefs, gaps, np.ones(len(coefs), dtype=int), gaps <= target)
 
+    def least_residual_norm(self):
+        """V-norm of the residual of least squares on all columns, dependent up to the last digits or not."""
+        Z = self.rows.scaled_columns(np.arange(self.penalty.n_features))
+        norms = np.sqrt(np.einsum("ij,ij->j", Z, Z))
+        Z = Z[:, norms > 0.0] / norms[norms > 0.0]
+        y = self.rows.scaled_target()[:, 0]
+        if Z.shape[1] == 0:
+            return float(np.sqrt(_square(y)))
+        Q, R, _ = qr(Z, mode="economic", pivoting=True, overwrite_a=True, check_finite=False)
+        Q = Q[:, np.abs(np.diag(R)) > max(Z.shape) * np.finfo(np.float64).eps * abs(R[0, 0])]
+        for _ in range(2):
+            y = y - product(Q, product(Q.T, y))
+        return float(np.sqrt(_square(y)))
+
     def _excess(self, objective):
         """What a least-squares objective has above its minimum."""
-        regression = self.regression
-        everything = np.arange(regression.design.shape[1])
-        B, intercept, excess = regression.least_squares(everything)
-        least = 0.5 * regression.training_errors(everything, B[None], intercept[None])[0] - excess
-        return max(objective - least / regression.scale**2, 0.0)
+        return max(objective - 0.5 * self.least_residual_norm() ** 2, 0.0)
 
     def dual_of_limit(self, point):
         """Feasible theta of the dual of basis pursuit, ``max y'theta, |X'theta| <= 1``, and its objective."""

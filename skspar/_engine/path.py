@@ -81,8 +81,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
 
     A generator: it yields weighted residual columns, is sent the design's products with them, and returns a
     `PathResult`. ``tol`` bounds the duality gap relative to the null objective. ``q`` are the correlations at zero
-    if known, ``start`` an initial (n_features, n_targets). Once all is certified ``follow`` is called, if given, with
-    the last alpha, the features in play and the solution there, and returns one more alpha (> 0) or None.
+    if known, ``start`` an initial (n_features, n_targets). At the end ``follow`` is called, if given, with the last
+    alpha, the features in play, the solution there and whether it converged, and returns one more alpha (> 0) or None.
     """
     if q is None:
         q = yield from problem.correlations_at_zero()
@@ -119,7 +119,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             more = None
             if follow is not None:
                 B = coefs[-1]
-                more = follow(points[-1] if at else alphas[-1], work.features[: len(B)], B)
+                more = follow(points[-1] if at else alphas[-1], work.features[: len(B)], B, converged[-1])
             if more is None:
                 break
             coefs.append(None)
