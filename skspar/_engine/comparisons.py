@@ -1,0 +1,391 @@
+"""Comparisons of items: equal rows merged, the graph of pairs, and least-squares systems of its Laplacian.
+
+Row k compares the items ``left_k`` and ``right_k``: ``y_k = phi_left'b - phi_right'b + bias + gamma_k + noise``. Nothing here
+grows faster than rows and pairs, but for one dense matrix of the size of the parameters where these are few.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, cg, splu
+
+from ._blas import product
+from ._comparisons import fill_laplacian
+
+# More parameters than this are solved for by conjugate gradients.
+DENSE_LIMIT = 1500
+# Iterations after which a sparse factor is tried. Conjugate gradients are slow only where the graph has small cuts, and
+# there a factor has little fill.
+PATIENCE = 300
+# Pivots below this share of the diagonal count as zero.
+PIVOT = 1e-11
+RIDGE = 1e-9
+
+
+@dataclass
+class Merged:
+    """Distinct comparisons, sorted by pair.
+
+    ``start, first, second`` describe the pairs, ``pair, y, weights`` the distinct rows, ``group`` their annotators (None
+    without); ``inverse`` leads from the rows given to the distinct ones, ``sign`` is -1 where they were mirrored.
+    """
+
+    start: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    pair: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    group: np.ndarray | None
+    inverse: np.ndarray
+    sign: np.ndarray
+
+
+def merge(left, right, y, weights, n_items, mirror=True, group=None, merging=True):
+    """Merge equal rows; with ``mirror`` (j, i, -y) equals (i, j, y). Rows of different groups stay apart."""
+    left, right = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
+    y = np.asarray(y, dtype=np.float64) + 0.0  # no negative zeros
+    if mirror:
+        swap = left > right
+        sign = np.where(swap, -1.0, 1.0)
+        code = np.where(swap, right, left) * n_items + np.where(swap, left, right)
+        y = y * sign + 0.0
+    else:
+        sign = np.ones(len(y))
+        code = left * n_items + right
+    order, new = _sorted_rows(code, y, group, n_items)
+    if not merging:
+        new[:] = True
+    distinct = np.cumsum(new) - 1
+    inverse = np.empty(len(y), dtype=np.intp)
+    inverse[order] = distinct
+    rows = order[new]
+    total = np.bincount(inverse, weights=weights, minlength=len(rows))
+    codes = code[rows]
+    if group is None:
+        fresh = np.concatenate(([True], codes[1:] != codes[:-1]))
+        start = np.append(np.flatnonzero(fresh), len(codes)).astype(np.intp)
+        pair = np.cumsum(fresh) - 1
+        pairs = codes[fresh]
+    else:
+        # sorted by group: pairs are looked up
+        pairs, pair = np.unique(codes, return_inverse=True)
+        start = np.zeros(len(pairs) + 1, dtype=np.intp)
+    first, second = np.divmod(pairs, n_items)
+    return Merged(
+        start, first.astype(np.int32), second.astype(np.int32), pair.astype(np.intp), y[rows], total,
+        None if group is None else group[rows], inverse, sign
+    )  # fmt: skip
+
+
+def _sorted_rows(code, y, group, n_items):
+    """An order of rows by group, pair and y, and where in it a new distinct row begins."""
+    values, few = _few_values(y)
+    if few is not None:
+        key = code * len(values) + few
+        if group is not None:
+            key = key + group.astype(np.int64) * (n_items * n_items * len(values))
+        size = int(key.max()) + 1
+        if size <= max(4 * len(key), 1 << 16):
+            # so few possible rows that counting beats sorting
+            order = _counting_order(key, size)
+        else:
+            order = np.argsort(key, kind="stable")
+        key = key[order]
+        return order, np.concatenate(([True], key[1:] != key[:-1]))
+    keys = (y, code) if group is None else (y, code, group)
+    order = np.lexsort(keys)
+    new = np.ones(len(y), dtype=bool)
+    new[1:] = False
+    for key in keys:
+        new[1:] |= key[order[1:]] != key[order[:-1]]
+    return order, new
+
+
+def _counting_order(key, size):
+    dtype = np.uint16 if size <= 1 << 16 else np.uint32
+    # NumPy sorts 16-bit integers by radix; wider ones in two rounds
+    if dtype is np.uint16:
+        return np.argsort(key.astype(dtype), kind="stable")
+    low = np.argsort((key & 0xFFFF).astype(np.uint16), kind="stable")
+    return low[np.argsort((key[low] >> 16).astype(np.uint16), kind="stable")]
+
+
+def _few_values(y):
+    """The distinct values of y and which each row has, if a sample shows that they are few."""
+    sample = np.unique(y[:: max(1, len(y) // 1000)])
+    if len(sample) > 32:
+        return None, None
+    place = np.searchsorted(sample, y)
+    np.minimum(place, len(sample) - 1, out=place)
+    if np.array_equal(sample[place], y):
+        return sample, place
+    values, place = np.unique(y, return_inverse=True)
+    return (values, place) if len(values) <= 256 else (None, None)
+
+
+class Parametrization:
+    """Scores ``s = F b`` of the items of a graph and a position bias, with the systems ``Z'WZ x = g`` in (b, bias).
+
+    Parameters
+    ----------
+    first, second : ndarray of int32
+        Items of each pair.
+    n_items : int
+        All of them occur in some pair.
+    features : None, ndarray or CSR array of shape (n_items, n_features)
+        None has a parameter for every item (scores then sum to zero in every component of the graph).
+    position_bias : bool
+        Whether the pair's first item has an advantage, the same in all.
+    weights : ndarray
+        Total weight of each pair.
+    """
+
+    def __init__(self, first, second, n_items, features, position_bias, weights):
+        self.first, self.second, self.n_items = first, second, n_items
+        self.position_bias = position_bias
+        self.total = weights
+        positive = weights > 0.0
+        ends = (first[positive], second[positive])
+        graph = sparse.coo_array((np.ones(positive.sum(), dtype=np.int8), ends), shape=(n_items, n_items))
+        self.n_components, self.component = connected_components(graph.tocsr(), directed=False)
+        self._sizes = np.bincount(self.component, minlength=self.n_components)
+        self.features, self._basis = features, None
+        self.n_free = n_items if features is None else features.shape[1]
+        self._dense = self.n_free <= DENSE_LIMIT
+        self._ones = None
+        self._factored = False  # whether conjugate gradients have been given up
+        self._reduced = features
+        if features is not None and self._dense:
+            self._keep_range()
+        self.n_parameters = self.n_free + position_bias
+        diagonal = self._diagonal(weights)
+        self._ridge = RIDGE * np.where(diagonal > 0.0, diagonal, max(diagonal.max(initial=0.0), 1.0))
+        if position_bias and not self._bias_is_identified():
+            self.position_bias = False
+            self.n_parameters -= 1
+            self._ridge = self._ridge[:-1]
+
+    # --- parameters and scores
+
+    def scores(self, theta):
+        """Scores of the items and the position bias."""
+        b = theta[: self.n_free]
+        s = b if self.features is None else np.asarray(self._reduced @ b)
+        return np.ascontiguousarray(s), (float(theta[-1]) if self.position_bias else 0.0)
+
+    def coefficients(self, theta):
+        """Coefficients of the features."""
+        b = theta[: self.n_free]
+        return b if self._basis is None else product(self._basis, b)
+
+    def pull_back(self, pull):
+        """``Z'`` of what was summed for each pair."""
+        return self.from_items(np.append(self._to_items(pull), pull.sum()))
+
+    def from_items(self, pull):
+        """``Z'v`` from what was summed for each item, and last for the bias."""
+        g = pull[:-1]
+        if self.features is not None:
+            g = np.asarray(self._reduced.T @ g)
+        return np.append(g, pull[-1]) if self.position_bias else g
+
+    def differences(self, theta):
+        """``Z theta`` for each pair."""
+        s, bias = self.scores(theta)
+        return s[self.first] - s[self.second] + bias
+
+    def centred(self, theta):
+        """Parameters whose scores sum to zero in every component, where each item has its own."""
+        if self.features is not None:
+            return theta
+        b = theta[: self.n_free]
+        mean = np.bincount(self.component, weights=b, minlength=self.n_components) / self._sizes
+        out = theta.copy()
+        out[: self.n_free] -= mean[self.component]
+        return out
+
+    def spread(self, theta):
+        """A bound on what any ``|z'theta|`` can be."""
+        s, bias = self.scores(self.centred(theta))
+        return float(s.max() - s.min()) + abs(bias) if len(s) else 0.0
+
+    def _to_items(self, pull):
+        return np.bincount(self.first, weights=pull, minlength=self.n_items) - np.bincount(
+            self.second, weights=pull, minlength=self.n_items
+        )
+
+    # --- systems
+
+    def hessian(self, weight):
+        """The dense ``Z'WZ`` for weights of the pairs, its lower triangle."""
+        H = np.zeros((self.n_parameters, self.n_parameters), order="F")
+        if self.features is None:
+            fill_laplacian(self.first, self.second, weight, H)
+        else:
+            F = self._reduced
+            H[: self.n_free, : self.n_free] = product(F.T, np.asarray(self._laplacian(weight) @ F))
+        if self.position_bias:
+            h = self._to_items(weight)
+            h = h if self.features is None else np.asarray(self._reduced.T @ h)
+            H[-1, : self.n_free] = h
+            H[-1, -1] = weight.sum()
+        return H
+
+    def solver(self, weight, correction=None):
+        """A function that solves ``(Z'WZ - U U') x = g``; ``correction`` is U, where each parameter has its column."""
+        if self._dense:
+            H = self.hessian(weight)
+            if correction is not None and correction.shape[1]:
+                H -= product(correction, correction.T)
+            return self._cholesky(H)
+        return self._iterative(weight, correction)
+
+    def inverse(self, weight):
+        """The dense pseudo-inverse of ``Z'WZ`` (up to what scores do not show)."""
+        solve = self.solver(weight)
+        return self._without_constants(np.column_stack([solve(e) for e in np.eye(self.n_parameters)]))
+
+    def _cholesky(self, H):
+        diagonal = np.diagonal(H).copy()
+        self._add_constants(H)
+        full = np.maximum(np.diagonal(H), self._ridge / RIDGE * 1e-3)
+        factor, info = dpotrf(H, lower=1, clean=0)
+        if info != 0 or np.any(np.diagonal(factor) ** 2 < PIVOT * full):
+            H[np.arange(len(H)), np.arange(len(H))] += self._ridge
+            factor, info = dpotrf(H, lower=1, clean=0)
+            if info != 0:
+                H[np.arange(len(H)), np.arange(len(H))] += 1e3 * self._ridge + 1e-6 * diagonal
+                factor, info = dpotrf(H, lower=1, clean=0)
+        return lambda g: dpotrs(factor, g, lower=1)[0]
+
+    def _add_constants(self, H):
+        """Make the constants, which no comparison sees, have an eigenvalue of the common size."""
+        if self.features is not None:
+            return
+        n = self.n_items
+        level = max(np.trace(H[:n, :n]) / n, (self._ridge / RIDGE)[:n].mean() * 1e-3)
+        if self.n_components == 1:
+            H[:n, :n] += level / n
+        else:
+            for c in range(self.n_components):
+                members = np.flatnonzero(self.component == c)
+                H[np.ix_(members, members)] += level / len(members)
+
+    def _without_constants(self, M):
+        if self.features is not None:
+            return M
+        M = np.apply_along_axis(self.centred, 0, M)
+        return np.apply_along_axis(self.centred, 1, M)
+
+    def _iterative(self, weight, correction):
+        A = self._laplacian(weight) if self.features is None else None
+        size = self.n_parameters
+        diagonal = self._diagonal(weight) + self._ridge
+
+        def multiply(x):
+            x = np.asarray(x).ravel()
+            b = x[: self.n_free]
+            if A is not None and not self.position_bias:
+                out = A @ b + self._ridge * x
+            else:
+                s = b if self.features is None else self._reduced @ b
+                d = s[self.first] - s[self.second] + (x[-1] if self.position_bias else 0.0)
+                out = self.pull_back(weight * d) + self._ridge * x
+            return out if correction is None else out - product(correction, product(correction.T, x))
+
+        operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
+        jacobi = LinearOperator((size, size), matvec=lambda x: np.asarray(x).ravel() / diagonal, dtype=np.float64)
+        state = {}
+
+        def solve(g):
+            if self._factored and self.features is None:
+                if "factor" not in state:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        state["factor"] = splu(
+                            (A + sparse.diags_array(self._ridge[: self.n_items])).tocsc(),
+                            permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=dict(SymmetricMode=True),
+                        )  # fmt: skip
+                factor = state["factor"]
+
+                def precondition(x):
+                    x = np.asarray(x).ravel()
+                    out = x / diagonal
+                    out[: self.n_items] = factor.solve(x[: self.n_items])
+                    return out
+
+                M = LinearOperator((size, size), matvec=precondition, dtype=np.float64)
+                return cg(operator, g, rtol=1e-11, atol=0.0, maxiter=PATIENCE, M=M)[0]
+            x, info = cg(operator, g, rtol=1e-11, atol=0.0, maxiter=PATIENCE, M=jacobi)
+            if info > 0:
+                if self.features is None:
+                    self._factored = True
+                    return solve(g)
+                x, info = cg(operator, g, x0=x, rtol=1e-11, atol=0.0, maxiter=20 * PATIENCE, M=jacobi)
+            return x
+
+        return lambda g: self.centred(solve(g))
+
+    # --- structure
+
+    def _keep_range(self):
+        """Change to coordinates in which the features that the comparisons see have full rank."""
+        F = self.features.toarray() if sparse.issparse(self.features) else self.features
+        units = np.sqrt(np.einsum("ij,ij->j", F, F) / len(F))
+        units[units == 0.0] = 1.0
+        gram = product((F / units).T, np.asarray(self._laplacian(self.total, F / units)))
+        values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+        kept = values > 1e-11 * max(values[-1], 0.0) if len(values) else np.zeros(0, dtype=bool)
+        if kept.all():
+            self._reduced = F
+            return
+        # an orthonormal basis of the range in the user's units gives the coefficients of least norm
+        basis, _ = np.linalg.qr(vectors[:, kept] / units[:, None])
+        null = vectors[:, ~kept] / units[:, None]
+        if null.shape[1]:
+            Q, _ = np.linalg.qr(null)
+            basis, _ = np.linalg.qr(basis - Q @ (Q.T @ basis))
+        self._basis, self._reduced = basis, product(F, basis)
+        self.n_free = basis.shape[1]
+
+    def _laplacian(self, weight, F=None):
+        """The Laplacian, or its product with the columns of F."""
+        n = self.n_items
+        ends = (np.concatenate([self.first, self.second]), np.concatenate([self.second, self.first]))
+        L = sparse.coo_array((-np.concatenate([weight, weight]), ends), shape=(n, n)).tocsr()
+        L = L + sparse.diags_array(self._degrees(weight))
+        return L if F is None else L @ F
+
+    def _degrees(self, weight):
+        return np.bincount(self.first, weights=weight, minlength=self.n_items) + np.bincount(
+            self.second, weights=weight, minlength=self.n_items
+        )
+
+    def _diagonal(self, weight):
+        degrees = self._degrees(weight)
+        if self.features is None:
+            d = degrees
+        elif self._dense:
+            F = self._reduced
+            d = np.einsum("ij,ij->j", F, np.asarray(self._laplacian(weight, F)))
+        else:
+            squares = self.features.multiply(self.features) if sparse.issparse(self.features) else self.features**2
+            d = np.asarray(squares.T @ degrees).ravel()  # cross terms left out: a preconditioner
+        return np.append(d, weight.sum()) if self.position_bias else d
+
+    def _bias_is_identified(self):
+        """Whether all first items having an advantage differs from some scores."""
+        target = self.pull_back(self.total)
+        self.position_bias, keep = False, self._ridge
+        self.n_parameters -= 1
+        self._ridge = self._ridge[:-1]
+        theta = self.solver(self.total)(target[:-1])
+        left = self.total @ (1.0 - self.differences(theta)) ** 2
+        self.position_bias, self._ridge = True, keep
+        self.n_parameters += 1
+        return left > 1e-10 * self.total.sum()
