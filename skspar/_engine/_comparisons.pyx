@@ -58,6 +58,21 @@ def fill_laplacian(const int[::1] first, const int[::1] second, const double[::1
                 H[j, i] -= weight[p]
 
 
+def laplacian_multiply(
+    const int[::1] first, const int[::1] second, const double[::1] weight, const double[::1] x, double bias,
+    double[::1] out
+):
+    """Add ``Z'WZ (x, bias)`` to ``out``, whose last entry is the bias's."""
+    cdef Py_ssize_t p, n = x.shape[0]
+    cdef double d
+    with nogil:
+        for p in range(first.shape[0]):
+            d = weight[p] * (x[first[p]] - x[second[p]] + bias)
+            out[first[p]] += d
+            out[second[p]] -= d
+            out[n] += d
+
+
 def dual_pass(
     const Py_ssize_t[::1] start, const int[::1] first, const int[::1] second, const double[::1] y,
     const double[::1] w, const double[::1] s, double bias, const double[::1] t, double t_bias, double threshold

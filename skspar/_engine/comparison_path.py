@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._comparisons import comparisons_enter, dual_pass, huber_pass, stays_to_zero, values_enter
+from .comparisons import Pairs
 
 # Stands for an infinite threshold: responses are at most one.
 UNBOUNDED = 1e150
@@ -20,6 +21,10 @@ REST = 0.01
 # its entry divided by the difference between the slopes of residual and threshold.
 SAFETY = 0.03
 MAX_NEWTON = 200
+# Rows below which passes are cheap enough to take all.
+NARROW = 20_000
+# Parameters above which a factorisation costs more than the steps that another one with its neighbour's takes.
+REUSE = 150
 
 
 @dataclass
@@ -29,11 +34,11 @@ class State:
     loss: float
     gradient: np.ndarray
     clipped: np.ndarray
-    weight: np.ndarray
+    pairs: Pairs
     correction: np.ndarray | None = None
 
     def same_system(self, other):
-        return other is not None and self.correction is None and np.array_equal(self.weight, other.weight)
+        return self.correction is None and self.pairs.same(other.pairs)
 
 
 @dataclass
@@ -55,14 +60,58 @@ class Comparisons:
         self.rows = (merged.start, merged.first, merged.second, merged.y)
         self.n_units = len(merged.y)
         self.unit_weights = self.weights
+        self._band = None
 
     def state(self, theta, alpha):
         s, bias = self.space.scores(theta)
-        weight = np.empty(len(self.merged.first))
         pull, clipped = np.zeros(len(s) + 1), np.zeros(len(s) + 1)
-        loss = huber_pass(*self.rows, self.weights, s, bias, alpha, weight, pull, clipped)
+        band = self._band
+        if band is not None and alpha + self.space.spread(theta - band.theta) <= band.reach:
+            rows, weights = band.rows, band.weights
+            clipped += band.clipped
+            loss = alpha * (band.linear - band.clipped[:-1] @ s - band.clipped[-1] * bias - 0.5 * alpha * band.total)
+        else:
+            rows, weights, loss = self.rows, self.weights, 0.0
+        inside = np.empty(len(rows[1]))
+        loss += huber_pass(*rows, weights, s, bias, alpha, inside, pull, clipped)
         clipped = self.space.from_items(clipped)
-        return State(loss, self.space.from_items(pull) + alpha * clipped, clipped, weight)
+        return State(loss, self.space.from_items(pull) + alpha * clipped, clipped, Pairs(rows[1], rows[2], inside))
+
+    def narrow(self, point, left):
+        """Leave rows that are far outside out of the passes to come: their clipped residuals do not change.
+
+        ``left`` rows are within the threshold.
+        """
+        rows = self.rows if self._band is None else self._band.rows
+        if len(rows[3]) < max(NARROW, 3 * left):
+            return
+        weights = self.weights if self._band is None else self._band.weights
+        places = None if self._band is None else self._band.places
+        s, bias = self.space.scores(point.theta)
+        pair = np.repeat(np.arange(len(rows[1])), np.diff(rows[0]))
+        r = rows[3] - (s[rows[1]] - s[rows[2]] + bias)[pair]
+        reach = 2.0 * point.alpha
+        kept = np.abs(r) <= reach
+        if 2 * kept.sum() > len(kept):
+            return
+        far = ~kept
+        signed = np.where(r[far] > 0.0, weights[far], -weights[far])
+        clipped = np.zeros(len(s) + 1)
+        np.add.at(clipped, rows[1][pair[far]], signed)
+        np.subtract.at(clipped, rows[2][pair[far]], signed)
+        clipped[-1] = signed.sum()
+        linear, total = signed @ rows[3][far], weights[far].sum()
+        if self._band is not None:
+            clipped, linear, total = clipped + self._band.clipped, linear + self._band.linear, total + self._band.total
+        counts = np.bincount(pair[kept], minlength=len(rows[1]))
+        held = counts > 0
+        start = np.concatenate(([0], np.cumsum(counts[held]))).astype(np.intp)
+        compact = (start, rows[1][held], rows[2][held], rows[3][kept])
+        places = np.flatnonzero(kept) if places is None else places[kept]
+        self._band = Band(point.theta, reach, compact, weights[kept], places, clipped, linear, total)
+
+    def widen(self):
+        self._band = None
 
     def residuals(self, theta):
         return self.merged.y - self.space.differences(theta)[self.merged.pair]
@@ -77,7 +126,13 @@ class Comparisons:
             s, bias = self.space.scores(point.theta)
             ds, dbias = self.space.scores(point.slope)
             ends += [s, ds, bias, dbias, point.alpha]
-        return comparisons_enter(*self.rows, *ends, entry)
+        if self._band is None:
+            return comparisons_enter(*self.rows, *ends, entry)
+        # rows outside the band have entered
+        part = entry[self._band.places]
+        left = comparisons_enter(*self._band.rows, *ends, part)
+        entry[self._band.places] = part
+        return left
 
     def is_straight(self, point, tolerance):
         s, bias = self.space.scores(point.theta)
@@ -92,6 +147,23 @@ class Comparisons:
         linear, square, largest = dual_pass(*self.rows, self.weights, s, bias, t, t_bias, alpha)
         scale = min(1.0, alpha / largest) if largest > 0.0 else 1.0
         return max(state.loss - (scale * linear - 0.5 * scale**2 * square), 0.0)
+
+
+@dataclass
+class Band:
+    """Rows near or within the threshold, and sums over the others; valid for scores near ``theta``.
+
+    The others add ``alpha (linear - clipped's - alpha total / 2)`` to the loss.
+    """
+
+    theta: np.ndarray
+    reach: float
+    rows: tuple
+    weights: np.ndarray
+    places: np.ndarray
+    clipped: np.ndarray
+    linear: float
+    total: float
 
 
 class GroupedComparisons:
@@ -136,7 +208,8 @@ class GroupedComparisons:
         flagged = np.flatnonzero(outside)
         G = self._pulls(self.weights * r, flagged) / outer
         clipped = G @ self._roots[flagged]
-        return State(loss, gradient, clipped, weight, G * np.sqrt(shrink[flagged]))
+        every = self.space.all_pairs
+        return State(loss, gradient, clipped, Pairs(every.first, every.second, weight), G * np.sqrt(shrink[flagged]))
 
     def values(self, theta):
         return np.divide(self._norms(self.residuals(theta)), self._roots, out=np.zeros(self.n_units), where=self._roots > 0)
@@ -155,6 +228,12 @@ class GroupedComparisons:
     def is_straight(self, point, tolerance):
         return False
 
+    def narrow(self, point, left):
+        pass
+
+    def widen(self):
+        pass
+
     def dual_gap(self, theta, alpha, full_solver):
         r = self.residuals(theta)
         norms, bounds = self._norms(r), alpha * self._roots
@@ -167,33 +246,70 @@ class GroupedComparisons:
         return max(state.loss - (scale * (self.weights * u) @ r - 0.5 * scale**2 * (self.weights * u) @ u), 0.0)
 
 
-def solve(model, alpha, theta, step_tol=1e-11):
-    """The solution at one threshold, from a start; steps of at most ``step_tol * alpha`` end the iteration."""
+def solve(model, alpha, theta, step_tol=1e-11, factor=None):
+    """The solution at one threshold, from a start; a step of at most ``step_tol * alpha`` is the last.
+
+    ``factor`` is a list that keeps a factorisation for the next call: nearby systems are solved with an old one as long
+    as that brings steps down quickly.
+    """
     space = model.space
-    floor = 4e-15 * (1.0 + space.spread(theta))
-    limit = max(step_tol * min(alpha, 1.0), floor)
-    state, solver, previous = model.state(theta, alpha), None, None
+    limit = max(step_tol * min(alpha, 1.0), 4e-15 * (1.0 + space.spread(theta)))
+    factor = [] if factor is None else factor
+    reuse = len(factor) > 0 and space.n_parameters > REUSE
+    state, previous, last_size = model.state(theta, alpha), None, np.inf
+    fresh = False
     for n_iter in range(1, MAX_NEWTON + 1):
-        if solver is None or not state.same_system(previous):
-            solver = space.solver(state.weight, state.correction)
+        if not reuse and not (previous is not None and fresh and state.same_system(previous)):
+            factor[:] = [space.solver(state.pairs, state.correction)]
+            fresh = True
         previous = state
-        step = space.centred(solver(state.gradient))
+        step = space.centred(factor[0](state.gradient))
         size = space.spread(step)
-        if not np.isfinite(size) or size <= limit:
+        if size <= limit or not np.isfinite(size):
             theta = theta + step if np.isfinite(size) else theta
             break
-        theta, state, progress = _line_search(model, alpha, theta, step, state)
-        if not progress:
+        theta, state, length = _line_search(model, alpha, theta, step, state)
+        if length == 0.0 and not reuse:
             break
+        reuse = reuse and length == 1.0 and size <= 0.25 * last_size or (
+            space.n_parameters > REUSE and length == 1.0 and fresh and size <= 0.01 * alpha
+        )  # fmt: skip
+        fresh = fresh and not reuse
+        last_size = size
     theta = space.centred(theta)
-    return Point(alpha, theta, space.centred(solver(state.clipped)), n_iter)
+    slope = factor[0](state.clipped)
+    if not fresh:
+        slope = _refined(space, state, factor[0], slope)
+    return Point(alpha, theta, space.centred(slope), n_iter)
+
+
+def _refined(space, state, precondition, x, accuracy=1e-3, max_iter=20):
+    """Conjugate gradients for the derivative, preconditioned by a neighbour's factorisation."""
+    target = state.clipped
+    r = target - space.multiply(state.pairs, x, state.correction)
+    z = precondition(r)
+    p, rz = z, r @ z
+    goal = accuracy**2 * (target @ x)
+    for _ in range(max_iter):
+        if not rz > goal:
+            break
+        Ap = space.multiply(state.pairs, p, state.correction)
+        curvature = p @ Ap
+        if not curvature > 0.0:
+            break
+        x = x + (rz / curvature) * p
+        r = r - (rz / curvature) * Ap
+        z = precondition(r)
+        rz, old = r @ z, rz
+        p = z + (rz / old) * p
+    return x
 
 
 def _line_search(model, alpha, theta, step, state):
-    """A step length at which the loss, convex along the step, is nearly least: 1 where that is good enough."""
+    """To where the loss, convex along the step, is nearly least; its length is 1 where that is good enough, 0 if none is."""
     start = state.gradient @ step
     if start <= 0.0:
-        return theta, state, False
+        return theta, state, 0.0
     low, high, t = 0.0, np.inf, 1.0
     best = None
     for _ in range(60):
@@ -201,9 +317,9 @@ def _line_search(model, alpha, theta, step, state):
         rate = new.gradient @ step
         if abs(rate) <= 0.1 * start:
             # where rounding hides the descent of the loss, that of the gradient still shows
-            return theta + t * step, new, True
+            return theta + t * step, new, t
         if new.loss <= state.loss - 1e-4 * t * start and (best is None or new.loss < best[1].loss):
-            best = theta + t * step, new
+            best = theta + t * step, new, t
         if abs(rate) <= (0.9 if t == 1.0 else 0.3) * start and best is not None:
             break
         if rate > 0.0:
@@ -213,7 +329,7 @@ def _line_search(model, alpha, theta, step, state):
         t = 4.0 * t if high == np.inf else 0.5 * (low + high)
         if t > 1e12 or high - low <= 1e-10 * high:
             break
-    return (theta, state, False) if best is None else (*best, True)
+    return (theta, state, 0.0) if best is None else best
 
 
 class Path:
@@ -262,40 +378,44 @@ def follow(model, tol, alpha_min=None):
     if alpha <= tiny:
         return Path([top], np.zeros(model.n_units), 1)
     entry = np.where(values >= alpha * (1.0 - 1e-13), values, -1.0)
-    rest = REST * weighted.sum() if alpha_min is None else 0.0
+    rest = REST * model.n_units if alpha_min is None else 0.0
     end = max(tiny, 0.0 if alpha_min is None else alpha_min)
-    step_tol = 0.1 * SAFETY * tol
-    points, width, n_solved = [top], 0.3, 1
+    # halves of an interval are interpolated with less than half the error, unless single rows matter
+    slack = 2.0 if model.n_units > NARROW else 0.5
+    points, width, n_solved, factor = [top], 0.3, 1, []
     while True:
         upper = points[-1]
         alpha = max(upper.alpha * np.exp(-width), end)
-        waiting = [solve(model, alpha, upper.theta + (alpha - upper.alpha) * upper.slope, step_tol)]
+        step_tol = 0.1 * _allowed(model, upper, tol) / upper.alpha
+        guess = upper.theta + (alpha - upper.alpha) * upper.slope
+        waiting = [solve(model, alpha, guess, step_tol, factor)]
         n_solved += 1
         while waiting:
             upper, lower = points[-1], waiting[-1]
             if upper.alpha <= lower.alpha * (1.0 + 0.5 * tol) or _agree(model, upper, lower, tol):
-                model.enter(upper, lower, entry)
+                left = model.enter(upper, lower, entry)
                 points.append(waiting.pop())
                 width = min(2.0 * np.log(upper.alpha / lower.alpha), 1.0)
                 continue
             middle = np.sqrt(upper.alpha * lower.alpha)
             guess = hermite(upper, lower, middle)
-            point = solve(model, middle, guess, step_tol)
+            point = solve(model, middle, guess, step_tol, factor)
             n_solved += 1
-            if model.space.spread(point.theta - guess) <= _allowed(model, point, tol):
+            if model.space.spread(point.theta - guess) <= slack * _allowed(model, point, tol):
                 model.enter(upper, point, entry)
-                model.enter(point, lower, entry)
+                left = model.enter(point, lower, entry)
                 points += [point, waiting.pop()]
                 width = np.log(upper.alpha / lower.alpha)
             else:
                 waiting.append(point)
-        left = (entry < 0.0) & weighted
         last = points[-1]
-        if left.sum() <= rest or last.alpha <= end:
+        if left <= rest or last.alpha <= end:
             break
         if model.is_straight(last, tiny):
             entry[entry < 0.0] = 0.0
             break
+        model.narrow(last, left)
+    model.widen()
     inside = entry < 0.0
     entry[inside] = model.values(points[-1].theta)[inside]
     return Path(points, entry, n_solved)

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from ._blas import product
-from ._comparisons import fill_laplacian
+from ._comparisons import fill_laplacian, laplacian_multiply
 
 # More parameters than this are solved for by conjugate gradients.
 DENSE_LIMIT = 1500
@@ -128,6 +128,18 @@ def _few_values(y):
     return (values, place) if len(values) <= 256 else (None, None)
 
 
+@dataclass
+class Pairs:
+    """Weighted pairs of items: what second derivatives are made of."""
+
+    first: np.ndarray
+    second: np.ndarray
+    weight: np.ndarray
+
+    def same(self, other):
+        return self.first is other.first and np.array_equal(self.weight, other.weight)
+
+
 class Parametrization:
     """Scores ``s = F b`` of the items of a graph and a position bias, with the systems ``Z'WZ x = g`` in (b, bias).
 
@@ -146,13 +158,9 @@ class Parametrization:
     """
 
     def __init__(self, first, second, n_items, features, position_bias, weights):
-        self.first, self.second, self.n_items = first, second, n_items
-        self.position_bias = position_bias
-        self.total = weights
-        positive = weights > 0.0
-        ends = (first[positive], second[positive])
-        graph = sparse.coo_array((np.ones(positive.sum(), dtype=np.int8), ends), shape=(n_items, n_items))
-        self.n_components, self.component = connected_components(graph.tocsr(), directed=False)
+        self.n_items, self.position_bias = n_items, position_bias
+        self.all_pairs = Pairs(first, second, weights)
+        self.n_components, self.component = self._components(weights)
         self._sizes = np.bincount(self.component, minlength=self.n_components)
         self.features, self._basis = features, None
         self.n_free = n_items if features is None else features.shape[1]
@@ -163,7 +171,7 @@ class Parametrization:
         if features is not None and self._dense:
             self._keep_range()
         self.n_parameters = self.n_free + position_bias
-        diagonal = self._diagonal(weights)
+        diagonal = self._diagonal(self.all_pairs)
         self._ridge = RIDGE * np.where(diagonal > 0.0, diagonal, max(diagonal.max(initial=0.0), 1.0))
         if position_bias and not self._bias_is_identified():
             self.position_bias = False
@@ -185,7 +193,7 @@ class Parametrization:
 
     def pull_back(self, pull):
         """``Z'`` of what was summed for each pair."""
-        return self.from_items(np.append(self._to_items(pull), pull.sum()))
+        return self.from_items(np.append(self._to_items(self.all_pairs, pull), pull.sum()))
 
     def from_items(self, pull):
         """``Z'v`` from what was summed for each item, and last for the bias."""
@@ -197,7 +205,42 @@ class Parametrization:
     def differences(self, theta):
         """``Z theta`` for each pair."""
         s, bias = self.scores(theta)
-        return s[self.first] - s[self.second] + bias
+        return s[self.all_pairs.first] - s[self.all_pairs.second] + bias
+
+    def item_differences(self, theta):
+        """``Z theta`` for each pair without the position bias."""
+        s, _ = self.scores(theta)
+        return s[self.all_pairs.first] - s[self.all_pairs.second]
+
+    def count_components(self, weight):
+        """Number of components of the graph of the pairs with positive weight."""
+        return self._components(weight)[0]
+
+    def leverages(self, bread):
+        """``z' bread z`` for each pair."""
+        i, j = self.all_pairs.first, self.all_pairs.second
+        n = self.n_free
+        core = bread[:n, :n]
+        if self.features is not None:
+            core = product(product(self._reduced, core), self._reduced.T) if self._dense else None
+        out = core[i, i] + core[j, j] - 2.0 * core[i, j]
+        if self.position_bias:
+            h = bread[:n, n] if self.features is None else product(self._reduced, bread[:n, n])
+            out = out + 2.0 * (h[i] - h[j]) + bread[n, n]
+        return out
+
+    def score_variances(self, covariance):
+        """Variances of the scores of all items about their mean (that of their component)."""
+        n = self.n_free
+        core = covariance[:n, :n]
+        F = np.eye(n) if self.features is None else self._reduced
+        membership = self.component if self.features is None else np.zeros(self.n_items, dtype=int)
+        mean = sparse.csr_array(
+            (np.ones(self.n_items), (membership, np.arange(self.n_items)))
+        ).astype(float)  # fmt: skip
+        counts = np.bincount(membership)
+        F = F - np.asarray((mean @ F) / counts[:, None])[membership]
+        return np.einsum("ij,ij->i", product(F, core), F)
 
     def centred(self, theta):
         """Parameters whose scores sum to zero in every component, where each item has its own."""
@@ -214,41 +257,53 @@ class Parametrization:
         s, bias = self.scores(self.centred(theta))
         return float(s.max() - s.min()) + abs(bias) if len(s) else 0.0
 
-    def _to_items(self, pull):
-        return np.bincount(self.first, weights=pull, minlength=self.n_items) - np.bincount(
-            self.second, weights=pull, minlength=self.n_items
+    def _components(self, weight):
+        held = weight > 0.0
+        ends = self.all_pairs.first[held], self.all_pairs.second[held]
+        graph = sparse.coo_array((np.ones(held.sum(), dtype=np.int8), ends), shape=(self.n_items, self.n_items))
+        return connected_components(graph.tocsr(), directed=False)
+
+    def _to_items(self, pairs, pull):
+        return np.bincount(pairs.first, weights=pull, minlength=self.n_items) - np.bincount(
+            pairs.second, weights=pull, minlength=self.n_items
         )
 
     # --- systems
 
-    def hessian(self, weight):
-        """The dense ``Z'WZ`` for weights of the pairs, its lower triangle."""
+    def hessian(self, pairs):
+        """The dense ``Z'WZ`` of weighted pairs, its lower triangle."""
         H = np.zeros((self.n_parameters, self.n_parameters), order="F")
         if self.features is None:
-            fill_laplacian(self.first, self.second, weight, H)
+            fill_laplacian(pairs.first, pairs.second, pairs.weight, H)
         else:
             F = self._reduced
-            H[: self.n_free, : self.n_free] = product(F.T, np.asarray(self._laplacian(weight) @ F))
+            H[: self.n_free, : self.n_free] = product(F.T, np.asarray(self._laplacian(pairs) @ F))
         if self.position_bias:
-            h = self._to_items(weight)
-            h = h if self.features is None else np.asarray(self._reduced.T @ h)
-            H[-1, : self.n_free] = h
-            H[-1, -1] = weight.sum()
+            h = self._to_items(pairs, pairs.weight)
+            H[-1, : self.n_free] = h if self.features is None else np.asarray(self._reduced.T @ h)
+            H[-1, -1] = pairs.weight.sum()
         return H
 
-    def solver(self, weight, correction=None):
-        """A function that solves ``(Z'WZ - U U') x = g``; ``correction`` is U, where each parameter has its column."""
+    def multiply(self, pairs, x, correction=None):
+        """``(Z'WZ - U U') x``."""
+        s, bias = self.scores(x)
+        out = np.zeros(len(s) + 1)
+        laplacian_multiply(pairs.first, pairs.second, pairs.weight, s, bias, out)
+        out = self.from_items(out)
+        return out if correction is None else out - product(correction, product(correction.T, x))
+
+    def solver(self, pairs, correction=None):
+        """A function that solves ``(Z'WZ - U U') x = g``; ``correction`` is U."""
         if self._dense:
-            H = self.hessian(weight)
+            H = self.hessian(pairs)
             if correction is not None and correction.shape[1]:
                 H -= product(correction, correction.T)
             return self._cholesky(H)
-        return self._iterative(weight, correction)
+        return self._iterative(pairs, correction)
 
-    def inverse(self, weight):
+    def inverse(self, pairs):
         """The dense pseudo-inverse of ``Z'WZ`` (up to what scores do not show)."""
-        solve = self.solver(weight)
-        return self._without_constants(np.column_stack([solve(e) for e in np.eye(self.n_parameters)]))
+        return self.solver(pairs)(np.eye(self.n_parameters))
 
     def _cholesky(self, H):
         diagonal = np.diagonal(H).copy()
@@ -276,27 +331,13 @@ class Parametrization:
                 members = np.flatnonzero(self.component == c)
                 H[np.ix_(members, members)] += level / len(members)
 
-    def _without_constants(self, M):
-        if self.features is not None:
-            return M
-        M = np.apply_along_axis(self.centred, 0, M)
-        return np.apply_along_axis(self.centred, 1, M)
-
-    def _iterative(self, weight, correction):
-        A = self._laplacian(weight) if self.features is None else None
+    def _iterative(self, pairs, correction):
         size = self.n_parameters
-        diagonal = self._diagonal(weight) + self._ridge
+        diagonal = self._diagonal(pairs) + self._ridge
 
         def multiply(x):
             x = np.asarray(x).ravel()
-            b = x[: self.n_free]
-            if A is not None and not self.position_bias:
-                out = A @ b + self._ridge * x
-            else:
-                s = b if self.features is None else self._reduced @ b
-                d = s[self.first] - s[self.second] + (x[-1] if self.position_bias else 0.0)
-                out = self.pull_back(weight * d) + self._ridge * x
-            return out if correction is None else out - product(correction, product(correction.T, x))
+            return self.multiply(pairs, x, correction) + self._ridge * x
 
         operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
         jacobi = LinearOperator((size, size), matvec=lambda x: np.asarray(x).ravel() / diagonal, dtype=np.float64)
@@ -308,7 +349,7 @@ class Parametrization:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         state["factor"] = splu(
-                            (A + sparse.diags_array(self._ridge[: self.n_items])).tocsc(),
+                            (self._laplacian(pairs) + sparse.diags_array(self._ridge[: self.n_items])).tocsc(),
                             permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=dict(SymmetricMode=True),
                         )  # fmt: skip
                 factor = state["factor"]
@@ -338,7 +379,7 @@ class Parametrization:
         F = self.features.toarray() if sparse.issparse(self.features) else self.features
         units = np.sqrt(np.einsum("ij,ij->j", F, F) / len(F))
         units[units == 0.0] = 1.0
-        gram = product((F / units).T, np.asarray(self._laplacian(self.total, F / units)))
+        gram = product((F / units).T, np.asarray(self._laplacian(self.all_pairs, F / units)))
         values, vectors = np.linalg.eigh((gram + gram.T) / 2)
         kept = values > 1e-11 * max(values[-1], 0.0) if len(values) else np.zeros(0, dtype=bool)
         if kept.all():
@@ -353,39 +394,39 @@ class Parametrization:
         self._basis, self._reduced = basis, product(F, basis)
         self.n_free = basis.shape[1]
 
-    def _laplacian(self, weight, F=None):
+    def _laplacian(self, pairs, F=None):
         """The Laplacian, or its product with the columns of F."""
         n = self.n_items
-        ends = (np.concatenate([self.first, self.second]), np.concatenate([self.second, self.first]))
-        L = sparse.coo_array((-np.concatenate([weight, weight]), ends), shape=(n, n)).tocsr()
-        L = L + sparse.diags_array(self._degrees(weight))
+        ends = np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.second, pairs.first])
+        L = sparse.coo_array((-np.concatenate([pairs.weight, pairs.weight]), ends), shape=(n, n)).tocsr()
+        L = L + sparse.diags_array(self._degrees(pairs))
         return L if F is None else L @ F
 
-    def _degrees(self, weight):
-        return np.bincount(self.first, weights=weight, minlength=self.n_items) + np.bincount(
-            self.second, weights=weight, minlength=self.n_items
+    def _degrees(self, pairs):
+        return np.bincount(pairs.first, weights=pairs.weight, minlength=self.n_items) + np.bincount(
+            pairs.second, weights=pairs.weight, minlength=self.n_items
         )
 
-    def _diagonal(self, weight):
-        degrees = self._degrees(weight)
+    def _diagonal(self, pairs):
         if self.features is None:
-            d = degrees
+            d = self._degrees(pairs)
         elif self._dense:
             F = self._reduced
-            d = np.einsum("ij,ij->j", F, np.asarray(self._laplacian(weight, F)))
+            d = np.einsum("ij,ij->j", F, np.asarray(self._laplacian(pairs, F)))
         else:
             squares = self.features.multiply(self.features) if sparse.issparse(self.features) else self.features**2
-            d = np.asarray(squares.T @ degrees).ravel()  # cross terms left out: a preconditioner
-        return np.append(d, weight.sum()) if self.position_bias else d
+            d = np.asarray(squares.T @ self._degrees(pairs)).ravel()  # without cross terms: a preconditioner
+        return np.append(d, pairs.weight.sum()) if self.position_bias else d
 
     def _bias_is_identified(self):
         """Whether all first items having an advantage differs from some scores."""
-        target = self.pull_back(self.total)
+        total = self.all_pairs.weight
+        target = self.pull_back(total)
         self.position_bias, keep = False, self._ridge
         self.n_parameters -= 1
         self._ridge = self._ridge[:-1]
-        theta = self.solver(self.total)(target[:-1])
-        left = self.total @ (1.0 - self.differences(theta)) ** 2
+        theta = self.solver(self.all_pairs)(target[:-1])
+        left = total @ (1.0 - self.differences(theta)) ** 2
         self.position_bias, self._ridge = True, keep
         self.n_parameters += 1
-        return left > 1e-10 * self.total.sum()
+        return left > 1e-10 * total.sum()
