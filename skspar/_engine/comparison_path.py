@@ -186,9 +186,7 @@ class GroupedComparisons:
         out = np.empty((self.space.n_parameters, len(groups)), order="F")
         edges = np.searchsorted(self.merged.group, np.stack([groups, groups + 1]))
         for column, (low, high) in enumerate(edges.T):
-            part = np.bincount(
-                self.merged.pair[low:high], weights=values[low:high], minlength=len(self.merged.first)
-            )
+            part = np.bincount(self.merged.pair[low:high], weights=values[low:high], minlength=len(self.merged.first))
             out[:, column] = self.space.pull_back(part)
         return out
 
@@ -212,7 +210,9 @@ class GroupedComparisons:
         return State(loss, gradient, clipped, Pairs(every.first, every.second, weight), G * np.sqrt(shrink[flagged]))
 
     def values(self, theta):
-        return np.divide(self._norms(self.residuals(theta)), self._roots, out=np.zeros(self.n_units), where=self._roots > 0)
+        return np.divide(
+            self._norms(self.residuals(theta)), self._roots, out=np.zeros(self.n_units), where=self._roots > 0
+        )
 
     def enter(self, upper, lower, entry):
         ends = []

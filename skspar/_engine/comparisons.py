@@ -218,22 +218,26 @@ class Parametrization:
 
     def leverages(self, bread):
         """``z' bread z`` for each pair."""
-        i, j = self.all_pairs.first, self.all_pairs.second
-        n = self.n_free
-        core = bread[:n, :n]
-        if self.features is not None:
-            core = product(product(self._reduced, core), self._reduced.T) if self._dense else None
-        out = core[i, i] + core[j, j] - 2.0 * core[i, j]
-        if self.position_bias:
-            h = bread[:n, n] if self.features is None else product(self._reduced, bread[:n, n])
-            out = out + 2.0 * (h[i] - h[j]) + bread[n, n]
+        out = np.empty(len(self.all_pairs.first))
+        for start in range(0, len(out), 50_000):
+            rows = slice(start, start + 50_000)
+            i, j = self.all_pairs.first[rows], self.all_pairs.second[rows]
+            if self.features is not None:
+                Z = _dense(self._reduced[i] - self._reduced[j])
+                if self.position_bias:
+                    Z = np.column_stack([Z, np.ones(len(Z))])
+                out[rows] = np.einsum("ij,ij->i", product(Z, bread), Z)
+                continue
+            out[rows] = bread[i, i] + bread[j, j] - 2.0 * bread[i, j]
+            if self.position_bias:
+                out[rows] += 2.0 * (bread[i, -1] - bread[j, -1]) + bread[-1, -1]
         return out
 
     def score_variances(self, covariance):
         """Variances of the scores of all items about their mean (that of their component)."""
         n = self.n_free
         core = covariance[:n, :n]
-        F = np.eye(n) if self.features is None else self._reduced
+        F = np.eye(n) if self.features is None else _dense(self._reduced)
         membership = self.component if self.features is None else np.zeros(self.n_items, dtype=int)
         mean = sparse.csr_array(
             (np.ones(self.n_items), (membership, np.arange(self.n_items)))
@@ -276,8 +280,7 @@ class Parametrization:
         if self.features is None:
             fill_laplacian(pairs.first, pairs.second, pairs.weight, H)
         else:
-            F = self._reduced
-            H[: self.n_free, : self.n_free] = product(F.T, np.asarray(self._laplacian(pairs) @ F))
+            H[: self.n_free, : self.n_free] = self._gram(pairs, self._reduced)
         if self.position_bias:
             h = self._to_items(pairs, pairs.weight)
             H[-1, : self.n_free] = h if self.features is None else np.asarray(self._reduced.T @ h)
@@ -376,10 +379,11 @@ class Parametrization:
 
     def _keep_range(self):
         """Change to coordinates in which the features that the comparisons see have full rank."""
-        F = self.features.toarray() if sparse.issparse(self.features) else self.features
-        units = np.sqrt(np.einsum("ij,ij->j", F, F) / len(F))
+        F = self.features
+        squares = F.multiply(F) if sparse.issparse(F) else F**2
+        units = np.sqrt(np.asarray(squares.mean(axis=0)).ravel())
         units[units == 0.0] = 1.0
-        gram = product((F / units).T, np.asarray(self._laplacian(self.all_pairs, F / units)))
+        gram = self._gram(self.all_pairs, F) / np.outer(units, units)
         values, vectors = np.linalg.eigh((gram + gram.T) / 2)
         kept = values > 1e-11 * max(values[-1], 0.0) if len(values) else np.zeros(0, dtype=bool)
         if kept.all():
@@ -391,16 +395,19 @@ class Parametrization:
         if null.shape[1]:
             Q, _ = np.linalg.qr(null)
             basis, _ = np.linalg.qr(basis - Q @ (Q.T @ basis))
-        self._basis, self._reduced = basis, product(F, basis)
+        self._basis, self._reduced = basis, np.asarray(F @ basis)
         self.n_free = basis.shape[1]
 
-    def _laplacian(self, pairs, F=None):
-        """The Laplacian, or its product with the columns of F."""
+    def _gram(self, pairs, F):
+        """``F'LF``, dense."""
+        L = self._laplacian(pairs)
+        return _dense(F.T @ (L @ F)) if sparse.issparse(F) else product(F.T, np.asarray(L @ F))
+
+    def _laplacian(self, pairs):
         n = self.n_items
         ends = np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.second, pairs.first])
         L = sparse.coo_array((-np.concatenate([pairs.weight, pairs.weight]), ends), shape=(n, n)).tocsr()
-        L = L + sparse.diags_array(self._degrees(pairs))
-        return L if F is None else L @ F
+        return L + sparse.diags_array(self._degrees(pairs))
 
     def _degrees(self, pairs):
         return np.bincount(pairs.first, weights=pairs.weight, minlength=self.n_items) + np.bincount(
@@ -411,8 +418,7 @@ class Parametrization:
         if self.features is None:
             d = self._degrees(pairs)
         elif self._dense:
-            F = self._reduced
-            d = np.einsum("ij,ij->j", F, np.asarray(self._laplacian(pairs, F)))
+            d = np.diagonal(self._gram(pairs, self._reduced)).copy()
         else:
             squares = self.features.multiply(self.features) if sparse.issparse(self.features) else self.features**2
             d = np.asarray(squares.T @ self._degrees(pairs)).ravel()  # without cross terms: a preconditioner
@@ -430,3 +436,7 @@ class Parametrization:
         self.position_bias, self._ridge = True, keep
         self.n_parameters += 1
         return left > 1e-10 * total.sum()
+
+
+def _dense(M):
+    return M.toarray() if sparse.issparse(M) else M
