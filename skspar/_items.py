@@ -38,7 +38,7 @@ def encode(X, labels, strict=False):
     if labels.dtype.kind in "iu" and (X.dtype.kind in "iu" or _whole(X)):
         X = X.astype(np.int64)
         if len(labels) and np.array_equal(labels, np.arange(len(labels))):
-            codes = np.where((X >= 0) & (X < len(labels)), X, -1)
+            codes = np.where((X >= 0) & (len(labels) > X), X, -1)
         else:
             order = np.argsort(labels, kind="stable")
             at = np.minimum(np.searchsorted(labels[order], X), len(labels) - 1)
@@ -61,7 +61,7 @@ def encode(X, labels, strict=False):
 
 
 def _whole(X):
-    return X.dtype.kind == "f" and bool(np.all(X == np.floor(X)))
+    return X.dtype.kind == "f" and bool(np.all(np.floor(X) == X))
 
 
 def _distinct(X, what):
@@ -70,7 +70,7 @@ def _distinct(X, what):
         if not np.all(np.isfinite(X)):
             raise ValueError(f"{what} must not have missing or infinite entries; got some.")
         if what == "X" and not _whole(X):
-            wrong = X[X != np.floor(X)][0]
+            wrong = X[np.floor(X) != X][0]
             raise ValueError(f"X must hold integers or labels of items; got the number {wrong}.")
     if X.dtype.kind in "iu" or (X.dtype.kind == "f" and _whole(X)):
         X = X.astype(np.int64)

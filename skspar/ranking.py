@@ -195,7 +195,8 @@ class RobustPairwiseRanker(BaseEstimator):
         of a grid up to 0.5, at which the estimated variance of the scores is least relative to
         their spread: the mean squared influence of a comparison on the pruned estimate, the
         selection included, over the mean squared difference of fitted scores. None is left out
-        unless that gains five per cent, nor what would split the graph of comparisons.
+        unless that gains five per cent, none at thresholds below 0.9 times the (normal-consistent)
+        median absolute residual, and none that would split the graph of comparisons.
     items : None, int or array-like, default=None
         All items, or their number if they are 0, 1, ...; None takes those seen in fit, or the rows
         of ``item_features``. Name them where folds of the data may miss some.

@@ -271,7 +271,7 @@ def solve(model, alpha, theta, step_tol=1e-11, factor=None):
         theta, state, length = _line_search(model, alpha, theta, step, state)
         if length == 0.0 and not reuse:
             break
-        reuse = reuse and length == 1.0 and size <= 0.25 * last_size or (
+        reuse = (reuse and length == 1.0 and size <= 0.25 * last_size) or (
             space.n_parameters > REUSE and length == 1.0 and fresh and size <= 0.01 * alpha
         )  # fmt: skip
         fresh = fresh and not reuse

@@ -12,6 +12,8 @@ SHARES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18,
           0.375, 0.4, 0.425, 0.45, 0.475, 0.5)  # fmt: skip
 # What pruning must gain, relative to none.
 GAIN = 0.95
+# Least threshold that the automatic rule considers, in units of the normal-consistent median absolute residual.
+LEAST = 0.9
 # Leverages above this leave nothing of a residual to judge its variance by.
 LEVERAGE = 0.9
 
@@ -66,21 +68,23 @@ def choose(model, path, harden=False):
     """Prune as much as makes the scores most certain, relative to how far they lie apart.
 
     The criterion is the variance of a score difference, up to what the graph contributes, over the mean square of the
-    fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor what would
-    split the graph.
+    fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor at
+    thresholds within the bulk of the residuals, nor what would split the graph.
     """
     best = full = prune(model, path, np.inf)
-    full.criterion = relative_variance(model, full)
+    full.criterion = relative_variance(model, full, harden)
     tried = set()
     for share in SHARES:
         alpha = cut_for_share(path, model.unit_weights, share)
         if not np.isfinite(alpha) or alpha in tried:
             continue
         tried.add(alpha)
+        if alpha < LEAST * _typical(model, path.theta(alpha)):
+            break
         candidate = prune(model, path, alpha, harden)
         if not stays_connected(model, candidate.kept):
             continue
-        candidate.criterion = relative_variance(model, candidate)
+        candidate.criterion = relative_variance(model, candidate, harden)
         if candidate.criterion < min(best.criterion, GAIN * full.criterion):
             best = candidate
     return best
@@ -93,13 +97,14 @@ def stays_connected(model, kept):
     return model.space.count_components(weight) == model.space.n_components
 
 
-def relative_variance(model, pruned):
+def relative_variance(model, pruned, harden=False):
     """Mean squared influence of a comparison on the scores, over the mean squared difference of the scores.
 
     Pruned least squares with residuals r starts from a Huber estimate with residuals r_H and threshold alpha, so that a
     comparison moves it by ``(psi + (kappa / P_H) clip(r_H, alpha)) / P`` (times what the graph makes of it): psi = r where
     it is kept, P and P_H the shares kept and within the threshold, kappa = E|r| delta(|r_H| - alpha) what the edge of the
-    selection contributes, a kernel estimate. Votes of an annotator are selected together, without such an edge.
+    selection contributes, a kernel estimate. Votes of an annotator are selected together, without such an edge. Where
+    pruning was repeated until it agreed with its own refit, the influence is ``psi / (P - kappa)``.
     """
     w = model.weights / model.weights.sum()
     r = model.residuals(pruned.theta)
@@ -110,7 +115,14 @@ def relative_variance(model, pruned):
     influence = np.where(pruned.kept, r, 0.0)
     if np.isfinite(pruned.alpha) and model.merged.group is None:
         edge, clipped, inside = _edge(model, pruned, r)
-        influence = influence + (w @ edge) / max(w @ inside, 1e-12) * clipped
+        kappa = w @ edge
+        if harden:
+            feedback = 1.0 - kappa / (w @ pruned.kept)
+            influence = influence / feedback if feedback > 0.1 else np.inf
+        else:
+            influence = influence + kappa / max(w @ inside, 1e-12) * clipped
+    if np.ndim(influence) == 0:
+        return np.inf
     return float(w @ influence**2 / (w @ pruned.kept) ** 2 / signal)
 
 
@@ -118,15 +130,23 @@ def _edge(model, pruned, r):
     """Density of the residuals at the edge of the selection, clipped residuals there and which are not clipped."""
     start = model.residuals(pruned.start)
     size = np.abs(start)
-    held = model.weights > 0.0
-    scale = 1.4826 * _median(size[held], model.weights[held])
+    scale = 1.4826 * _median(size, model.weights)
     width = 0.9 * max(scale, 0.05 * pruned.alpha) * max(model.weights.sum(), 2.0) ** -0.2
     density = np.exp(-0.5 * ((size - pruned.alpha) / width) ** 2) / (width * np.sqrt(2.0 * np.pi))
     alpha = pruned.alpha
     return np.abs(r) * density, np.clip(start, -alpha, alpha), size < alpha
 
 
+def _typical(model, theta):
+    """A robust scale: of residuals, or of their root mean squares for annotators."""
+    if model.merged.group is not None:
+        return _median(model.values(theta), model.unit_weights)
+    return 1.4826 * _median(np.abs(model.residuals(theta)), model.weights)
+
+
 def _median(values, weights):
+    held = weights > 0.0
+    values, weights = values[held], weights[held]
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
