@@ -147,7 +147,7 @@ def pairwise_outlier_path(
         theta = path.theta(alpha)
         if alphas is not None and alpha < path.alpha_max:
             theta = solve(problem.model, max(alpha, 1e-12 * path.alpha_max), theta).theta
-            gaps.append(problem.model.dual_gap(theta, alpha, full) * problem.scale**2 / weights.sum())
+            gaps.append(problem.model.dual_gap(theta, alpha, full) * problem.scale * problem.scale / weights.sum())
         elif alphas is not None:
             gaps.append(0.0)
         thetas.append(theta)
@@ -403,7 +403,7 @@ class RobustPairwiseRanker(BaseEstimator):
         if pruned.alpha < path.alpha_max:
             start = solve(model, pruned.alpha, pruned.start).theta
             full = problem.space.solver(problem.space.all_pairs)
-            self.dual_gap_ = float(model.dual_gap(start, pruned.alpha, full) * scale**2 / weights.sum())
+            self.dual_gap_ = float(model.dual_gap(start, pruned.alpha, full) * scale * scale / weights.sum())
         self.n_iter_ = path.n_solved
         self._problem, self._pruned = problem, pruned
         return self
@@ -658,7 +658,7 @@ def _as_pairs(X, estimator, reset):
         if rows and all(len(row) == 2 for row in rows):
             # element by element: labels of different kinds stay what they are, tuples stay labels
             kinds = {type(item) for row in rows for item in row}
-            if len(kinds) == 1 and issubclass(next(iter(kinds)), str | Integral | Real):
+            if kinds == {str} or all(issubclass(kind, Real) for kind in kinds):
                 as_array = np.array(rows)
             else:
                 as_array = np.empty((len(rows), 2), dtype=object)

@@ -255,7 +255,8 @@ def solve(model, alpha, theta, step_tol=1e-11, factor=None):
     space = model.space
     limit = max(step_tol * min(alpha, 1.0), 4e-15 * (1.0 + space.spread(theta)))
     factor = [] if factor is None else factor
-    reuse = len(factor) > 0 and space.n_parameters > REUSE
+    may_reuse = space.is_dense and space.n_parameters > REUSE
+    reuse = len(factor) > 0 and may_reuse
     state, previous, last_size = model.state(theta, alpha), None, np.inf
     fresh = False
     for n_iter in range(1, MAX_NEWTON + 1):
@@ -271,9 +272,8 @@ def solve(model, alpha, theta, step_tol=1e-11, factor=None):
         theta, state, length = _line_search(model, alpha, theta, step, state)
         if length == 0.0 and not reuse:
             break
-        reuse = (reuse and length == 1.0 and size <= 0.25 * last_size) or (
-            space.n_parameters > REUSE and length == 1.0 and fresh and size <= 0.01 * alpha
-        )  # fmt: skip
+        quick = size <= 0.25 * last_size if reuse else fresh and size <= 0.01 * alpha
+        reuse = may_reuse and length == 1.0 and quick
         fresh = fresh and not reuse
         last_size = size
     theta = space.centred(theta)

@@ -35,7 +35,8 @@ class Pruned:
 
 def cut_for_share(path, unit_weights, share):
     """The smallest threshold such that what has entered by then weighs at most this share; infinite if nothing may go."""
-    order = np.argsort(-path.entry, kind="stable")
+    held = np.flatnonzero(unit_weights > 0.0)
+    order = held[np.argsort(-path.entry[held], kind="stable")]
     entry, total = path.entry[order], np.cumsum(unit_weights[order])
     last = np.append(entry[1:] != entry[:-1], True)  # ties go together
     fits = last & (total <= share * total[-1] * (1.0 + 1e-12)) & (entry > 0.0)

@@ -21,6 +21,8 @@ DENSE_LIMIT = 1500
 # Iterations after which a sparse factor is tried. Conjugate gradients are slow only where the graph has small cuts, and
 # there a factor has little fill.
 PATIENCE = 300
+# Relative residual of conjugate gradients; Newton steps that follow mend what is left.
+ACCURACY = 1e-7
 # Pivots below this share of the diagonal count as zero.
 PIVOT = 1e-11
 RIDGE = 1e-9
@@ -164,7 +166,7 @@ class Parametrization:
         self._sizes = np.bincount(self.component, minlength=self.n_components)
         self.features, self._basis = features, None
         self.n_free = n_items if features is None else features.shape[1]
-        self._dense = self.n_free <= DENSE_LIMIT
+        self.is_dense = self._dense = self.n_free <= DENSE_LIMIT
         self._ones = None
         self._factored = False  # whether conjugate gradients have been given up
         self._reduced = features
@@ -258,7 +260,9 @@ class Parametrization:
 
     def spread(self, theta):
         """A bound on what any ``|z'theta|`` can be."""
-        s, bias = self.scores(self.centred(theta))
+        if self.n_components > 1:
+            theta = self.centred(theta)
+        s, bias = self.scores(theta)
         return float(s.max() - s.min()) + abs(bias) if len(s) else 0.0
 
     def _components(self, weight):
@@ -364,13 +368,13 @@ class Parametrization:
                     return out
 
                 M = LinearOperator((size, size), matvec=precondition, dtype=np.float64)
-                return cg(operator, g, rtol=1e-11, atol=0.0, maxiter=PATIENCE, M=M)[0]
-            x, info = cg(operator, g, rtol=1e-11, atol=0.0, maxiter=PATIENCE, M=jacobi)
+                return cg(operator, g, rtol=ACCURACY, atol=0.0, maxiter=PATIENCE, M=M)[0]
+            x, info = cg(operator, g, rtol=ACCURACY, atol=0.0, maxiter=PATIENCE, M=jacobi)
             if info > 0:
                 if self.features is None:
                     self._factored = True
                     return solve(g)
-                x, info = cg(operator, g, x0=x, rtol=1e-11, atol=0.0, maxiter=20 * PATIENCE, M=jacobi)
+                x, info = cg(operator, g, x0=x, rtol=ACCURACY, atol=0.0, maxiter=20 * PATIENCE, M=jacobi)
             return x
 
         return lambda g: self.centred(solve(g))
