@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .comparison_path import UNBOUNDED, Comparisons, solve
-from .comparisons import Pairs
+from .comparisons import Pairs, sorted_by_pair
 
 # Shares of the comparisons that the automatic rule considers.
 SHARES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.225, 0.25, 0.275, 0.3, 0.325, 0.35,
@@ -61,7 +61,11 @@ def prune(model, path, alpha, harden=False):
 
 def refit(model, kept, start):
     """Least squares on some of the distinct rows."""
-    part = Comparisons(model.merged, model.space, np.where(kept, model.weights, 0.0))
+    merged, weights = model.merged, np.where(kept, model.weights, 0.0)
+    if merged.group is not None:
+        merged, order = sorted_by_pair(merged)
+        weights = weights[order]
+    part = Comparisons(merged, model.space, weights)
     return solve(part, UNBOUNDED, start, 1e-13).theta
 
 
@@ -147,7 +151,12 @@ def _typical(model, theta):
 
 def _median(values, weights):
     held = weights > 0.0
-    values, weights = values[held], weights[held]
+    if not held.all():
+        values, weights = values[held], weights[held]
+    if weights.min() == weights.max():
+        # the lower median, as below
+        middle = (len(values) - 1) // 2
+        return float(np.partition(values, middle)[middle])
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

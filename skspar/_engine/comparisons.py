@@ -5,7 +5,7 @@ grows faster than rows and pairs, but for one dense matrix of the size of the pa
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -50,24 +50,28 @@ class Merged:
 def merge(left, right, y, weights, n_items, mirror=True, group=None, merging=True):
     """Merge equal rows; with ``mirror`` (j, i, -y) equals (i, j, y). Rows of different groups stay apart."""
     left, right = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
-    y = np.asarray(y, dtype=np.float64) + 0.0  # no negative zeros
+    y = np.asarray(y, dtype=np.float64)
     if mirror:
-        swap = left > right
-        sign = np.where(swap, -1.0, 1.0)
-        code = np.where(swap, right, left) * n_items + np.where(swap, left, right)
-        y = y * sign + 0.0
+        sign = np.where(left > right, -1.0, 1.0)
+        code = np.minimum(left, right) * n_items + np.maximum(left, right)
+        y = y * sign + 0.0  # no negative zeros
     else:
         sign = np.ones(len(y))
+        y = y + 0.0
         code = left * n_items + right
-    order, new = _sorted_rows(code, y, group, n_items)
-    if not merging:
-        new[:] = True
-    distinct = np.cumsum(new) - 1
-    inverse = np.empty(len(y), dtype=np.intp)
-    inverse[order] = distinct
-    rows = order[new]
-    total = np.bincount(inverse, weights=weights, minlength=len(rows))
-    codes = code[rows]
+    counted = _counted_rows(code, y, group, n_items) if merging else None
+    if counted is None:
+        order, new = _sorted_rows(code, y, group)
+        if not merging:
+            new[:] = True
+        inverse = np.empty(len(y), dtype=np.intp)
+        inverse[order] = np.cumsum(new) - 1
+        rows = order[new]
+        codes, values = code[rows], y[rows]
+        groups = None if group is None else group[rows]
+    else:
+        inverse, codes, values, groups = counted
+    total = np.bincount(inverse, weights=weights, minlength=len(codes))
     if group is None:
         fresh = np.concatenate(([True], codes[1:] != codes[:-1]))
         start = np.append(np.flatnonzero(fresh), len(codes)).astype(np.intp)
@@ -79,42 +83,51 @@ def merge(left, right, y, weights, n_items, mirror=True, group=None, merging=Tru
         start = np.zeros(len(pairs) + 1, dtype=np.intp)
     first, second = np.divmod(pairs, n_items)
     return Merged(
-        start, first.astype(np.int32), second.astype(np.int32), pair.astype(np.intp), y[rows], total,
-        None if group is None else group[rows], inverse, sign
+        start, first.astype(np.int32), second.astype(np.int32), pair.astype(np.intp), values, total, groups, inverse, sign
     )  # fmt: skip
 
 
-def _sorted_rows(code, y, group, n_items):
+def sorted_by_pair(merged):
+    """Rows sorted by group brought into the order of their pairs, and that order; groups are forgotten."""
+    order = np.argsort(merged.pair, kind="stable")
+    counts = np.bincount(merged.pair, minlength=len(merged.first))
+    start = np.concatenate(([0], np.cumsum(counts))).astype(np.intp)
+    rows = dict(start=start, pair=merged.pair[order], y=merged.y[order], weights=merged.weights[order], group=None)
+    return replace(merged, **rows), order
+
+
+def _counted_rows(code, y, group, n_items):
+    """Distinct rows where there are so few possible ones that counting beats sorting, else None.
+
+    Returns where each row is among the distinct ones, and their pairs, values and groups.
+    """
+    values, key = _few_values(y)
+    if values is None:
+        return None
+    n_values, n_codes = len(values), n_items * n_items
+    size = n_codes * n_values * (1 if group is None else int(group.max()) + 1)
+    if size > max(4 * len(y), 1 << 16):
+        return None
+    key += code * n_values
+    if group is not None:
+        key += group.astype(np.int64) * (n_codes * n_values)
+    found = np.bincount(key, minlength=size) > 0
+    distinct = np.flatnonzero(found)
+    inverse = (np.cumsum(found) - 1)[key]
+    rest, place = np.divmod(distinct, n_values)
+    groups, codes = np.divmod(rest, n_codes)
+    return inverse, codes, values[place], None if group is None else groups
+
+
+def _sorted_rows(code, y, group):
     """An order of rows by group, pair and y, and where in it a new distinct row begins."""
-    values, few = _few_values(y)
-    if few is not None:
-        key = code * len(values) + few
-        if group is not None:
-            key = key + group.astype(np.int64) * (n_items * n_items * len(values))
-        size = int(key.max()) + 1
-        if size <= max(4 * len(key), 1 << 16):
-            # so few possible rows that counting beats sorting
-            order = _counting_order(key, size)
-        else:
-            order = np.argsort(key, kind="stable")
-        key = key[order]
-        return order, np.concatenate(([True], key[1:] != key[:-1]))
     keys = (y, code) if group is None else (y, code, group)
     order = np.lexsort(keys)
-    new = np.ones(len(y), dtype=bool)
-    new[1:] = False
+    new = np.zeros(len(y), dtype=bool)
+    new[:1] = True
     for key in keys:
         new[1:] |= key[order[1:]] != key[order[:-1]]
     return order, new
-
-
-def _counting_order(key, size):
-    dtype = np.uint16 if size <= 1 << 16 else np.uint32
-    # NumPy sorts 16-bit integers by radix; wider ones in two rounds
-    if dtype is np.uint16:
-        return np.argsort(key.astype(dtype), kind="stable")
-    low = np.argsort((key & 0xFFFF).astype(np.uint16), kind="stable")
-    return low[np.argsort((key[low] >> 16).astype(np.uint16), kind="stable")]
 
 
 def _few_values(y):
@@ -122,12 +135,11 @@ def _few_values(y):
     sample = np.unique(y[:: max(1, len(y) // 1000)])
     if len(sample) > 32:
         return None, None
-    place = np.searchsorted(sample, y)
-    np.minimum(place, len(sample) - 1, out=place)
+    place = np.minimum(np.searchsorted(sample, y), len(sample) - 1)
     if np.array_equal(sample[place], y):
         return sample, place
     values, place = np.unique(y, return_inverse=True)
-    return (values, place) if len(values) <= 256 else (None, None)
+    return (values, place.astype(np.int64)) if len(values) <= 256 else (None, None)
 
 
 @dataclass
