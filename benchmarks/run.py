@@ -15,7 +15,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-FAMILIES = ("paths", "single_fits", "cross_validation", "limits", "memory", "scaling")
+FAMILIES = ("paths", "single_fits", "cross_validation", "limits", "memory", "scaling", "ranking")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -35,7 +35,7 @@ def versions():
     import skspar
 
     found = [f"skspar {skspar.__version__}"]
-    for name in ("numpy", "scipy", "scikit-learn", "celer", "skglm", "adelie"):
+    for name in ("numpy", "scipy", "scikit-learn", "celer", "skglm", "adelie", "choix", "evalica"):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

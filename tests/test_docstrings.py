@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import make_regression
 
 import skspar
+from skspar.datasets import make_pairwise_comparisons
 
 # Codes of numpydoc's validation that we do not follow.
 IGNORED = {
@@ -74,6 +75,9 @@ def test_stated_defaults_are_the_defaults(name):
 def test_fitted_attributes_are_documented(name):
     X, y = make_regression(60, 6, n_informative=3, noise=1.0, random_state=0)
     X = pd.DataFrame(X, columns=[f"feature {j}" for j in range(6)])
+    if name == "skspar.RobustPairwiseRanker":  # rows are pairs of items
+        pairs = make_pairwise_comparisons(6, 60, random_state=0)
+        X, y = pd.DataFrame(pairs.X, columns=["left", "right"]), pairs.y
     estimator = PUBLIC[name]().fit(X, y)
     fitted = {attribute for attribute in dir(estimator) if re.fullmatch(r"[a-z]\w*_", attribute)}
     assert set(entries(PUBLIC[name], "Attributes")) == {

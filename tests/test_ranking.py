@@ -344,9 +344,7 @@ def test_units_of_y(rng, unit):
     a, b = RobustPairwiseRanker().fit(X, y), RobustPairwiseRanker().fit(X, y * unit)
     np.testing.assert_allclose(b.scores_, a.scores_ * unit, rtol=1e-9)
     early = a.comparison_outlier_score_ > 0.1 * np.abs(y).max()  # deep in the path scores are not unique
-    np.testing.assert_allclose(
-        b.comparison_outlier_score_[early], a.comparison_outlier_score_[early] * unit, rtol=2e-3
-    )
+    np.testing.assert_allclose(b.comparison_outlier_score_[early], a.comparison_outlier_score_[early] * unit, rtol=2e-3)
     np.testing.assert_array_equal(a.outlier_mask_, b.outlier_mask_)
 
 
