@@ -1,5 +1,6 @@
 """The ways in which a user may name things that are compared."""
 
+from contextlib import suppress
 from numbers import Integral
 
 import numpy as np
@@ -90,10 +91,8 @@ def _distinct(X, what):
         raise ValueError(f"{what} must not have missing entries; got some.")
     if what == "X" and all(isinstance(label, Integral) for label in labels) and min(labels) < 0:
         raise ValueError(f"X must hold integers >= 0 as items, or labels; got {min(labels)}.")
-    try:
+    with suppress(TypeError):  # of different types: as they come
         labels = sorted(labels)
-    except TypeError:
-        pass  # of different types: as they come
     return _as_array(labels)
 
 

@@ -513,7 +513,6 @@ class _Prepared:
 def _prepare(X, y, weights, kind, n_components, rcond, centre):
     v = weights / weights.sum()
     X = np.asarray(X, dtype=np.float64)
-    # the response in units of a power of two: no square over- or underflows, nothing is rounded
     x_mean, y_mean = np.zeros(X.shape[1]), 0.0
     if centre:
         x_mean, y_mean = v @ X, float(v @ y)
@@ -608,8 +607,8 @@ def _warn_unless_converged(solutions, null_objective, tol, max_iter):
     relative = gap / null_objective if null_objective > 0.0 else 0.0
     warnings.warn(
         f"{missed} of {len(solutions.converged)} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, "
-        f"relative to the null objective {relative:.3g}. Increase max_iter (now {max_iter}) or tol, or avoid very small "
-        "alphas.",
+        f"relative to the null objective {relative:.3g}. Increase max_iter (now {max_iter}) or tol, or avoid very "
+        "small alphas.",
         ConvergenceWarning,
         stacklevel=3,
     )

@@ -584,6 +584,8 @@ def pairwise_accuracy_scorer(estimator, X, y, sample_weight=None):
 def kendall_tau_scorer(known_scores):
     """Make a scorer: Kendall's tau between the fitted scores and known ones.
 
+    It does not depend on what the model is scored on, only on what it was fitted to.
+
     Parameters
     ----------
     known_scores : mapping or array-like of shape (n_items,)
@@ -802,8 +804,8 @@ class _Problem:
             parts = sorted(parts, key=len, reverse=True)
             shown = "; ".join(f"({named(part)})" for part in parts[:4]) + ("; ..." if len(parts) > 4 else "")
             warnings.warn(
-                f"The comparisons fall into {len(parts)} components without a comparison between them: {shown}. Each is "
-                "centred on its own, and scores of different components cannot be compared.",
+                f"The comparisons fall into {len(parts)} components without a comparison between them: {shown}. Each "
+                "is centred on its own, and scores of different components cannot be compared.",
                 stacklevel=3,
             )
         if self.bias_asked and not self.space.position_bias:

@@ -304,11 +304,11 @@ def test_bad_parameters(rng, params, match):
 
 def test_bad_data(rng):
     X = random_design(rng, 25, 6)
-    with pytest.raises(ValueError, match="(?i)sample.weight"):
+    with pytest.raises(ValueError, match=r"(?i)sample.weight"):
         PreconditionedLasso().fit(X, X[:, 0], sample_weight=np.zeros(25))
-    with pytest.raises(ValueError, match="kind.*puffer"):
+    with pytest.raises(ValueError, match=r"kind.*puffer"):
         preconditioner(X, "jr")
-    with pytest.raises(ValueError, match="n_components.*rank"):
+    with pytest.raises(ValueError, match=r"n_components.*rank"):
         preconditioner(X, "hj", n_components=9)
     with pytest.raises(ValueError, match="alphas"):
         preconditioned_lasso_path(X, X[:, 0], alphas=[-1.0, 2.0])

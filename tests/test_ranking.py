@@ -432,10 +432,10 @@ def test_unseen_items():
         np.testing.assert_array_equal(ranker.predict([[0, 3], [9, 3], [0, 1]]), [0, 0, 1])
     assert len(record) == 1
     assert np.isnan(ranker.confidence_interval()[3]).all()
-    with pytest.raises(ValueError, match="3, 4.*handle_unknown"):
+    with pytest.raises(ValueError, match=r"3, 4.*handle_unknown"):
         RobustPairwiseRanker(items=5, handle_unknown="error").fit(X, y)
     strict = RobustPairwiseRanker(handle_unknown="error").fit(X, y)
-    with pytest.raises(ValueError, match="1 items.*7.*handle_unknown"):
+    with pytest.raises(ValueError, match=r"1 items.*7.*handle_unknown"):
         strict.predict([[0, 7]])
 
 
@@ -545,7 +545,7 @@ def test_annotators_are_fit_parameters(routing):
         assert len(search.best_estimator_.annotators_) == 8
 
 
-# of scikit-learn's checks those that do not fit an estimator to a matrix of random numbers: rows here are pairs of items
+# of scikit-learn's checks those that do not fit a matrix of random numbers: rows here are pairs of items
 CHECKS = [
     "check_no_attributes_set_in_init",
     "check_get_params_invariance",

@@ -110,11 +110,11 @@ cdef inline double _crossing(
     """
     cdef double sign = 1.0 if r2 > 0.0 else -1.0
     cdef double left = 0.0, right = 1.0, at_left = sign * r1 - upper, at_right = sign * r2 - lower, t, at, width
-    cdef int k, side = 0
+    cdef int _k, side = 0
     if at_left >= 0.0:
         return upper
     width = upper - lower
-    for k in range(60):
+    for _k in range(60):
         if at_right <= 0.0:
             break
         t = (left * at_right - right * at_left) / (at_right - at_left)

@@ -1,9 +1,9 @@
 """Thresholds at which comparisons, or groups of them, first leave the fit: a Huber path in the scores.
 
-For each threshold alpha the scores minimise ``sum_k w_k huber(r_k; alpha)``, r the residuals of the comparisons, which is
-the Lasso of the outliers gamma with the scores projected out. A semismooth Newton step solves a weighted least-squares
-problem on the comparisons within the threshold. Between two thresholds the scores are interpolated by the cubic that has
-their values and derivatives at both; where the exact solution at a point between disagrees, the interval is halved.
+For each threshold alpha the scores minimise ``sum_k w_k huber(r_k; alpha)``, r the residuals of the comparisons, which
+is the Lasso of the outliers gamma with the scores projected out. A semismooth Newton step solves a weighted least
+squares problem on the comparisons within the threshold. Between two thresholds the scores are interpolated by the cubic
+that has their values and derivatives at both; where the exact solution between disagrees, the interval is halved.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from .comparisons import Pairs
 UNBOUNDED = 1e150
 # Share of the comparisons that need not enter before a path ends.
 REST = 0.01
-# Least share of the accuracy asked of thresholds that interpolated residuals must have. An error of a residual is one of
-# its entry divided by the difference between the slopes of residual and threshold.
+# Least share of the accuracy asked of thresholds that interpolated residuals must have. An error of a residual is one
+# of its entry divided by the difference between the slopes of residual and threshold.
 SAFETY = 0.03
 MAX_NEWTON = 200
 # Rows below which passes are cheap enough to take all.
@@ -259,7 +259,9 @@ def solve(model, alpha, theta, step_tol=1e-11, factor=None):
     reuse = len(factor) > 0 and may_reuse
     state, previous, last_size = model.state(theta, alpha), None, np.inf
     fresh = False
-    for n_iter in range(1, MAX_NEWTON + 1):
+    n_iter = 0
+    while n_iter < MAX_NEWTON:
+        n_iter += 1
         if not reuse and not (previous is not None and fresh and state.same_system(previous)):
             factor[:] = [space.solver(state.pairs, state.correction)]
             fresh = True
@@ -306,7 +308,10 @@ def _refined(space, state, precondition, x, accuracy=1e-3, max_iter=20):
 
 
 def _line_search(model, alpha, theta, step, state):
-    """To where the loss, convex along the step, is nearly least; its length is 1 where that is good enough, 0 if none is."""
+    """To where the loss, convex along the step, is nearly least.
+
+    Its length, which comes last, is 1 where that is good enough and 0 if rounding allows no progress.
+    """
     start = state.gradient @ step
     if start <= 0.0:
         return theta, state, 0.0

@@ -8,8 +8,7 @@ from .comparison_path import UNBOUNDED, Comparisons, solve
 from .comparisons import Pairs, sorted_by_pair
 
 # Shares of the comparisons that the automatic rule considers.
-SHARES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.225, 0.25, 0.275, 0.3, 0.325, 0.35,
-          0.375, 0.4, 0.425, 0.45, 0.475, 0.5)  # fmt: skip
+SHARES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, *np.arange(0.2, 0.501, 0.025))
 # What pruning must gain, relative to none.
 GAIN = 0.95
 # Least threshold that the automatic rule considers, in units of the normal-consistent median absolute residual.
@@ -34,7 +33,7 @@ class Pruned:
 
 
 def cut_for_share(path, unit_weights, share):
-    """The smallest threshold such that what has entered by then weighs at most this share; infinite if nothing may go."""
+    """The smallest threshold by which at most this share of the weight has entered; infinite if none may go."""
     held = np.flatnonzero(unit_weights > 0.0)
     order = held[np.argsort(-path.entry[held], kind="stable")]
     entry, total = path.entry[order], np.cumsum(unit_weights[order])
@@ -105,11 +104,11 @@ def stays_connected(model, kept):
 def relative_variance(model, pruned, harden=False):
     """Mean squared influence of a comparison on the scores, over the mean squared difference of the scores.
 
-    Pruned least squares with residuals r starts from a Huber estimate with residuals r_H and threshold alpha, so that a
-    comparison moves it by ``(psi + (kappa / P_H) clip(r_H, alpha)) / P`` (times what the graph makes of it): psi = r where
-    it is kept, P and P_H the shares kept and within the threshold, kappa = E|r| delta(|r_H| - alpha) what the edge of the
-    selection contributes, a kernel estimate. Votes of an annotator are selected together, without such an edge. Where
-    pruning was repeated until it agreed with its own refit, the influence is ``psi / (P - kappa)``.
+    Pruned least squares with residuals r starts from a Huber estimate with residuals r_H and threshold alpha, so that
+    a comparison moves it by ``(psi + (kappa / P_H) clip(r_H, alpha)) / P`` (times what the graph makes of it): psi = r
+    where it is kept, P and P_H the shares kept and within the threshold, kappa = E|r| delta(|r_H| - alpha) what the
+    edge of the selection contributes, a kernel estimate. Votes of an annotator are selected together, without such an
+    edge. Where pruning was repeated until it agreed with its own refit, the influence is ``psi / (P - kappa)``.
     """
     w = model.weights / model.weights.sum()
     r = model.residuals(pruned.theta)

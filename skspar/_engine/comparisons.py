@@ -1,7 +1,7 @@
 """Comparisons of items: equal rows merged, the graph of pairs, and least-squares systems of its Laplacian.
 
-Row k compares the items ``left_k`` and ``right_k``: ``y_k = phi_left'b - phi_right'b + bias + gamma_k + noise``. Nothing here
-grows faster than rows and pairs, but for one dense matrix of the size of the parameters where these are few.
+Row k compares the items ``left_k`` and ``right_k``: ``y_k = phi_left'b - phi_right'b + bias + gamma_k + noise``.
+Nothing here grows faster than rows and pairs, but for one dense matrix in the parameters where these are few.
 """
 
 import warnings
@@ -32,8 +32,8 @@ RIDGE = 1e-9
 class Merged:
     """Distinct comparisons, sorted by pair.
 
-    ``start, first, second`` describe the pairs, ``pair, y, weights`` the distinct rows, ``group`` their annotators (None
-    without); ``inverse`` leads from the rows given to the distinct ones, ``sign`` is -1 where they were mirrored.
+    ``start, first, second`` describe the pairs, ``pair, y, weights`` the distinct rows, ``group`` their annotators
+    (None without); ``inverse`` leads from the rows given to the distinct ones, ``sign`` is -1 where they were mirrored.
     """
 
     start: np.ndarray
@@ -82,9 +82,8 @@ def merge(left, right, y, weights, n_items, mirror=True, group=None, merging=Tru
         pairs, pair = np.unique(codes, return_inverse=True)
         start = np.zeros(len(pairs) + 1, dtype=np.intp)
     first, second = np.divmod(pairs, n_items)
-    return Merged(
-        start, first.astype(np.int32), second.astype(np.int32), pair.astype(np.intp), values, total, groups, inverse, sign
-    )  # fmt: skip
+    first, second, pair = first.astype(np.int32), second.astype(np.int32), pair.astype(np.intp)
+    return Merged(start, first, second, pair, values, total, groups, inverse, sign)
 
 
 def sorted_by_pair(merged):
