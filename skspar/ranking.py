@@ -231,8 +231,8 @@ class RobustPairwiseRanker(BaseEstimator):
     position_bias_ : float
         Advantage of the item that is named first.
     alpha_ : float
-        The threshold used: comparisons that entered the path there or before are left out;
-        infinite if none is.
+        The threshold used: comparisons that entered the path before are left out; infinite if
+        none is. For a share it lies midway between the last one left out and the first one kept.
     contamination_ : float
         Share of the comparisons, by weight, that are outliers.
     comparison_outlier_score_ : ndarray of shape (n_comparisons,)
@@ -863,6 +863,10 @@ def _set_up(X, y, weights, items, item_features, fit_position_bias, annotators, 
     )  # fmt: skip
     total = np.bincount(merged.pair, weights=merged.weights, minlength=len(merged.first))
     own_features = None if features is None else features[local]
+    if features is not None:
+        spread = own_features.max(axis=0) - own_features.min(axis=0)
+        if not (spread.toarray() if sparse.issparse(spread) else spread).any():
+            raise ValueError("item_features must have a column that differs between the items compared; none does.")
     space = Parametrization(merged.first, merged.second, len(local), own_features, fit_position_bias, total)
     model = Comparisons(merged, space) if group is None else GroupedComparisons(merged, space, len(names))
     problem = _Problem(items, local, present, features, scale, merged, space, model, names, voter, fit_position_bias)

@@ -388,6 +388,13 @@ def test_huge_margins_do_no_harm(rng):
     np.testing.assert_allclose(ranker.scores_, b, atol=1e-7)
 
 
+def test_one_outlier_among_consistent_comparisons_is_left_out():
+    X, y = [[0, k] for k in range(1, 30)] * 3, np.r_[np.ones(86), 1e6]
+    ranker = RobustPairwiseRanker().fit(X, y)
+    assert np.flatnonzero(ranker.outlier_mask_).tolist() == [86]
+    np.testing.assert_allclose(ranker.scores_[1:] - ranker.scores_[0], -1, atol=1e-9)
+
+
 def test_consistent_comparisons(rng):
     s = rng.normal(size=10)
     X, _ = random_comparisons(rng)
@@ -634,6 +641,11 @@ BAD = {
     "items a string": (dict(X=[["a", "b"]], y=[1], items="ab"), "items.*'ab'"),
     "features of too few": (dict(X=[[0, 1]], y=[1], items=2, item_features=[[1.0]]), "1 rows for 2 items"),
     "features NaN": (dict(X=[[0, 1]], y=[1], item_features=[[1.0], [np.nan]]), "item_features.*NaN"),
+    "constant features": (dict(X=[[0, 1]], y=[1], item_features=[[2.0], [2.0]]), "item_features.*differs"),
+    "constant sparse features": (
+        dict(X=[[0, 1]], y=[1], item_features=sparse.csr_array(np.ones((2, 1)))),
+        "item_features.*differs",
+    ),
     "features and ids": (dict(X=[[0, 2]], y=[1], item_features=[[1.0], [2.0]]), "0 to 1.*2"),
     "annotators missing": (dict(X=[[0, 1]], y=[1], annotator_effects="group"), "annotators.*None"),
     "annotators too few": (dict(X=[[0, 1], [1, 0]], y=[1, 1], annotators=["a"]), "annotators.*2"),

@@ -33,14 +33,18 @@ class Pruned:
 
 
 def cut_for_share(path, unit_weights, share):
-    """The smallest threshold by which at most this share of the weight has entered; infinite if none may go."""
+    """A threshold by which as much as this share of the weight allows has entered; infinite if none may go."""
     held = np.flatnonzero(unit_weights > 0.0)
     order = held[np.argsort(-path.entry[held], kind="stable")]
     entry, total = path.entry[order], np.cumsum(unit_weights[order])
     last = np.append(entry[1:] != entry[:-1], True)  # ties go together
     fits = last & (total <= share * total[-1] * (1.0 + 1e-12)) & (entry > 0.0)
     places = np.flatnonzero(fits)
-    return float(entry[places[-1]]) if len(places) else np.inf
+    if len(places) == 0:
+        return np.inf
+    last, following = entry[places[-1]], entry[places[-1] + 1 :][:1].sum()
+    # in the middle of the gap: an isolated comparison is not at the edge of its own selection
+    return float(0.5 * (last + following))
 
 
 def prune(model, path, alpha, harden=False):
