@@ -10,9 +10,9 @@ from scipy.stats import kendalltau, rankdata
 TITLE = "Ranking from pairwise comparisons"
 TEXT = (
     "Means over seeded runs, with standard errors. The first table is the published simulation (Xu et al. 2013): 16 "
-    "items in random total order, 1,000 random pairs, each sign flipped with probability OP. 'Majority' gives each pair "
-    "to whoever won it more often and counts the pairs won; 'share won' counts the votes won; Bradley-Terry is choix "
-    "(`ilsr_pairwise`, alpha = 0.01)."
+    "items in random total order, 1,000 random pairs, each sign flipped with probability OP. 'Majority' gives each "
+    "pair to whoever won it more often and counts the pairs won; 'share won' counts the votes won; Bradley-Terry is "
+    "choix (`ilsr_pairwise`, alpha = 0.01)."
 )
 PUBLISHED = {0.05: 0.999, 0.2: 0.996, 0.3: 0.983, 0.4: 0.903, 0.45: 0.782, 0.5: 0.503}
 EXACT_COUNT = {0.2: 0.997, 0.3: 0.987, 0.4: 0.915, 0.45: 0.792, 0.5: 0.494}

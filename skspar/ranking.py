@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._engine.comparison_path import Comparisons, GroupedComparisons, follow, solve
+from ._engine.comparison_path import Comparisons, GroupedComparisons, follow, one_blas_thread, solve
 from ._engine.comparison_pruning import Pruned, choose, covariance, cut_for_share, prune, stays_connected
 from ._engine.comparisons import DENSE_LIMIT, Parametrization, merge
 from ._items import encode, named, universe
@@ -379,7 +379,8 @@ class RobustPairwiseRanker(BaseEstimator):
         )
         problem.report(self.handle_unknown)
         model, path = problem.model, follow(problem.model, ENTRY_TOL)
-        pruned = self._prune(problem, path)
+        with one_blas_thread():
+            pruned = self._prune(problem, path)
 
         scale, theta = problem.scale, pruned.theta
         self.items_ = problem.items

@@ -7,8 +7,10 @@ that has their values and derivatives at both; where the exact solution between 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ._comparisons import comparisons_enter, dual_pass, huber_pass, stays_to_zero, values_enter
 from .comparisons import Pairs
@@ -372,8 +374,23 @@ def least_squares(model):
     return Point(np.inf, point.theta, np.zeros_like(point.theta), point.n_iter)
 
 
+@cache
+def _libraries():
+    return ThreadpoolController()
+
+
+def one_blas_thread():
+    """A context: many small systems in turn are slower with threads, which wait for work by spinning."""
+    return _libraries().limit(limits=1, user_api="blas")
+
+
 def follow(model, tol, alpha_min=None):
     """Follow the path down until nearly all have entered (or to ``alpha_min``); ``tol`` is relative."""
+    with one_blas_thread():
+        return _follow(model, tol, alpha_min)
+
+
+def _follow(model, tol, alpha_min):
     top = least_squares(model)
     values = model.values(top.theta)
     weighted = model.unit_weights > 0.0
