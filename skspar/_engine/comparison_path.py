@@ -403,7 +403,7 @@ def _follow(model, tol, alpha_min):
     rest = REST * model.n_units if alpha_min is None else 0.0
     end = max(tiny, 0.0 if alpha_min is None else alpha_min)
     # halves of an interval are interpolated with less than half the error, unless single rows matter
-    slack = 2.0 if model.n_units > NARROW else 0.5
+    slack = 3.0 if model.n_units > NARROW else 0.5
     points, width, n_solved, factor = [top], 0.3, 1, []
     while True:
         upper = points[-1]
