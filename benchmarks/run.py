@@ -17,6 +17,7 @@ from pathlib import Path
 
 FAMILIES = (
     "paths", "single_fits", "cross_validation", "limits", "memory", "scaling", "matching_pursuit", "basis_pursuit",
+    "ranking",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -37,7 +38,18 @@ def versions():
     import skspar
 
     found = [f"skspar {skspar.__version__}"]
-    for name in ("numpy", "scipy", "scikit-learn", "celer", "skglm", "adelie", "spams-bin", "spgl1"):
+    for name in (
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "celer",
+        "skglm",
+        "adelie",
+        "spams-bin",
+        "spgl1",
+        "choix",
+        "evalica",
+    ):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

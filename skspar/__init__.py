@@ -4,7 +4,15 @@ from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from .preconditioned import (
+    PreconditionedLasso,
+    irrepresentability,
+    preconditioned_lasso_path,
+    preconditioner,
+    signed_support_bounds,
+)
 from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
+from .ranking import RobustPairwiseRanker, kendall_tau_scorer, pairwise_accuracy_scorer, pairwise_outlier_path
 
 __version__ = "0.1.0.dev0"
 
@@ -17,14 +25,23 @@ __all__ = [
     "GroupLassoIC",
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
+    "PreconditionedLasso",
+    "RobustPairwiseRanker",
     "SparseEncoder",
     "babel_function",
     "bpdn_path",
     "datasets",
     "group_lasso_path",
     "hoyer_sparseness",
+    "irrepresentability",
+    "kendall_tau_scorer",
     "mutual_coherence",
     "omp_path",
+    "pairwise_accuracy_scorer",
+    "pairwise_outlier_path",
+    "preconditioned_lasso_path",
+    "preconditioner",
     "restricted_isometry",
+    "signed_support_bounds",
     "welch_bound",
 ]

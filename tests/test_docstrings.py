@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import make_regression
 
 import skspar
+from skspar.datasets import make_pairwise_comparisons
 
 # Codes of numpydoc's validation that we do not follow.
 IGNORED = {
@@ -78,6 +79,9 @@ SETTINGS = {"skspar.BasisPursuit": {"feasibility_tol": 1.0}}
 def test_fitted_attributes_are_documented(name):
     X, y = make_regression(60, 6, n_informative=3, noise=1.0, random_state=0)
     X = pd.DataFrame(X, columns=[f"feature {j}" for j in range(6)])
+    if name == "skspar.RobustPairwiseRanker":  # rows are pairs of items
+        pairs = make_pairwise_comparisons(6, 60, random_state=0)
+        X, y = pd.DataFrame(pairs.X, columns=["left", "right"]), pairs.y
     estimator = PUBLIC[name](**SETTINGS.get(name, {})).fit(X, y)
     fitted = {attribute for attribute in dir(estimator) if re.fullmatch(r"[a-z]\w*_", attribute)}
     assert set(entries(PUBLIC[name], "Attributes")) == {
