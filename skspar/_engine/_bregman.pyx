@@ -1,0 +1,494 @@
+# cython: freethreading_compatible = True
+"""Kernels of the (split) linearised Bregman iteration: the steps of the recursion on the rows that matter.
+
+For a loss L with residual ``R = -dL/d(eta)`` (weights included, so ``grad L(b) = -X'R``), a step is
+
+    split:  b_new = b + kappa delta (X'R - D'(D b - g) / nu),  z += delta (D b - g) / nu,  g = kappa prox(z),  b = b_new
+    plain:  z += delta X'R,  b = g = kappa prox(z)
+
+The kernels advance some rows of z, those in their working set, and add up what the others need (residuals, or
+coefficients), together with the drift: the sum over the steps of the distance from where the working set was chosen.
+As long as the drift stays within its limit, none of the other rows can have become nonzero.
+"""
+import numpy as np
+
+from libc.math cimport exp, fabs, log, sqrt
+from libc.string cimport memset
+from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv
+from scipy.linalg.cython_lapack cimport dposv
+
+cdef enum:
+    SQUARED = 0
+    LOGISTIC = 1
+    MULTINOMIAL = 2
+
+# what `iterate_*` return
+FINISHED, REFRESH = 0, 1
+
+
+cdef inline double _clip(double z) noexcept nogil:
+    return -1.0 if z < -1.0 else (1.0 if z > 1.0 else z)
+
+
+cdef void _shrink(
+    const double *z, double *g, Py_ssize_t m, Py_ssize_t K, Py_ssize_t stride,
+    const Py_ssize_t[::1] ptr, const Py_ssize_t[::1] rows, double kappa
+) noexcept nogil:
+    """``g = kappa prox(z)``; column c of z begins at ``c * stride``. No ``ptr`` means that every entry is its own."""
+    cdef Py_ssize_t i, c, u, a
+    cdef double norm, factor
+    if ptr.shape[0] == 0:
+        for c in range(K):
+            for i in range(m):
+                g[c * stride + i] = kappa * (z[c * stride + i] - _clip(z[c * stride + i]))
+        return
+    for u in range(ptr.shape[0] - 1):
+        norm = 0.0
+        for a in range(ptr[u], ptr[u + 1]):
+            for c in range(K):
+                norm += z[c * stride + rows[a]] * z[c * stride + rows[a]]
+        norm = sqrt(norm)
+        factor = kappa * (1.0 - 1.0 / norm) if norm > 1.0 else 0.0
+        for a in range(ptr[u], ptr[u + 1]):
+            for c in range(K):
+                g[c * stride + rows[a]] = factor * z[c * stride + rows[a]]
+
+
+cdef void _note_entries(
+    const double *g, Py_ssize_t m, Py_ssize_t K, Py_ssize_t stride, const Py_ssize_t[::1] index,
+    Py_ssize_t[::1] first, Py_ssize_t step
+) noexcept nogil:
+    cdef Py_ssize_t i, c
+    for i in range(m):
+        if first[index[i]] < 0:
+            for c in range(K):
+                if g[c * stride + i] != 0.0:
+                    first[index[i]] = step
+                    break
+
+
+cdef void _logistic_residual(
+    const double *eta, const double *y, const double *v, Py_ssize_t n, bint intercept, double *b0, double *last,
+    double *prob, double *r
+) noexcept nogil:
+    """``r = v (y - sigma(b0 + eta))`` with the b0 that makes its sum zero, searched from b0 on."""
+    cdef Py_ssize_t i, trial
+    cdef double s, h, x, move, start = b0[0], low = -1e300, high = 1e300, e
+    if intercept:
+        # where the intercept is heading
+        start = b0[0] + (b0[0] - last[0])
+        last[0] = b0[0]
+    for trial in range(200):
+        s = h = 0.0
+        for i in range(n):
+            x = start + eta[i]
+            if x >= 0.0:
+                prob[i] = 1.0 / (1.0 + exp(-x))
+            else:
+                e = exp(x)
+                prob[i] = e / (1.0 + e)
+            r[i] = v[i] * (y[i] - prob[i])
+            s += r[i]
+            h += v[i] * prob[i] * (1.0 - prob[i])
+        if not intercept:
+            return
+        # the sum falls in b0: keep a bracket, and halve it where Newton would leave it
+        if s > 0.0:
+            low = start
+        else:
+            high = start
+        move = s / h if h > 0.0 else (1.0 if s > 0.0 else -1.0)
+        if fabs(move) < 1e-5:
+            # two terms of the Taylor series leave an error of the third power
+            for i in range(n):
+                x = prob[i] * (1.0 - prob[i])
+                r[i] -= v[i] * x * move * (1.0 + 0.5 * move * (1.0 - 2.0 * prob[i]))
+            start += move
+            break
+        if move > 5.0:
+            move = 5.0
+        elif move < -5.0:
+            move = -5.0
+        x = start + move
+        if x <= low or x >= high:
+            if low > -1e299 and high < 1e299:
+                x = 0.5 * (low + high)
+            if x == start:
+                break
+        start = x
+    b0[0] = start
+
+
+cdef void _softmax(
+    const double *eta, const double *y, const double *v, Py_ssize_t n, Py_ssize_t K, const double *b0,
+    double *prob, double *r, double *s
+) noexcept nogil:
+    """Class probabilities, ``r = v (y - prob)`` and its column sums."""
+    cdef Py_ssize_t i, c
+    cdef double top, total
+    memset(s, 0, K * sizeof(double))
+    for i in range(n):
+        top = b0[0] + eta[i]
+        for c in range(1, K):
+            if b0[c] + eta[c * n + i] > top:
+                top = b0[c] + eta[c * n + i]
+        total = 0.0
+        for c in range(K):
+            prob[c * n + i] = exp(b0[c] + eta[c * n + i] - top)
+            total += prob[c * n + i]
+        for c in range(K):
+            prob[c * n + i] /= total
+            r[c * n + i] = v[i] * (y[c * n + i] - prob[c * n + i])
+            s[c] += r[c * n + i]
+
+
+cdef void _multinomial_residual(
+    const double *eta, const double *y, const double *v, Py_ssize_t n, Py_ssize_t K, bint intercept, double *b0,
+    double *prob, double *r, double *work
+) noexcept nogil:
+    """``r = v (y - softmax(b0 + eta))`` with the b0, of sum zero, that makes its columns' sums zero."""
+    cdef Py_ssize_t i, c, d, trial
+    cdef double size, before = 1e300, x, mean
+    cdef double *s = work
+    cdef double *H = work + K
+    cdef double *share = work + K + K * K
+    cdef int order = <int> K, one = 1, info
+    cdef bint newton = True
+    for trial in range(200):
+        _softmax(eta, y, v, n, K, b0, prob, r, s)
+        if not intercept:
+            return
+        size = 0.0
+        for c in range(K):
+            size = max(size, fabs(s[c]))
+        if size < 1e-15:
+            return
+        if size < 1e-13 and size >= 0.5 * before:
+            return
+        newton = size < before and trial < 60
+        before = size
+        if newton:
+            memset(H, 0, K * K * sizeof(double))
+            for c in range(K):
+                for d in range(c, K):
+                    x = 0.0
+                    for i in range(n):
+                        x -= v[i] * prob[c * n + i] * prob[d * n + i]
+                    H[c * K + d] = x
+            for c in range(K):
+                x = 0.0
+                for i in range(n):
+                    x += v[i] * prob[c * n + i]
+                H[c * K + c] += x
+            # constants do nothing to the probabilities: fix the sum of the step at zero
+            for c in range(K):
+                for d in range(c, K):
+                    H[c * K + d] += 1.0 / K
+            for c in range(K):
+                share[c] = s[c]
+            dposv("L", &order, &one, H, &order, share, &order, &info)
+            newton = info == 0
+            if newton:
+                for c in range(K):
+                    newton = newton and fabs(share[c]) < 5.0
+        if not newton:
+            # iterative scaling: slower, and always downhill
+            for c in range(K):
+                x = mean = 0.0
+                for i in range(n):
+                    x += v[i] * y[c * n + i]
+                    mean += v[i] * prob[c * n + i]
+                share[c] = log(x / mean) if x > 0.0 and mean > 0.0 else 0.0
+            before = 1e300
+        mean = 0.0
+        for c in range(K):
+            b0[c] += share[c]
+            mean += b0[c] / K
+        for c in range(K):
+            b0[c] -= mean
+
+
+cdef void _residual(
+    int loss, const double *eta, const double *y, const double *v, Py_ssize_t n, Py_ssize_t K, bint intercept,
+    double *b0, double *prob, double *r, double *work
+) noexcept nogil:
+    """Minus the derivative of the loss in eta, the intercept being the best one; ``work`` has K (K + 2) + 1 entries."""
+    cdef Py_ssize_t i
+    cdef double mean = 0.0
+    if loss == SQUARED:
+        for i in range(n):
+            r[i] = v[i] * (y[i] - eta[i])
+            mean += r[i]
+        if intercept:
+            b0[0] = mean
+            for i in range(n):
+                r[i] -= v[i] * mean
+    elif loss == LOGISTIC:
+        _logistic_residual(eta, y, v, n, intercept, b0, work, prob, r)
+    else:
+        _multinomial_residual(eta, y, v, n, K, intercept, b0, prob, r, work)
+
+
+def residual(
+    int loss, const double[::1, :] eta, const double[::1, :] y, const double[::1] v, bint intercept, double[::1] b0,
+):
+    """Minus the derivative of the loss in eta; ``b0`` is replaced by the best intercept, searched from there on."""
+    cdef Py_ssize_t n = eta.shape[0], K = eta.shape[1]
+    out = np.empty((n, K), order="F")
+    cdef double[::1, :] out_ = out
+    cdef double[::1, :] prob = np.empty((n, K), order="F")
+    cdef double[::1] work = np.zeros(K * (K + 2) + 1)
+    work[0] = b0[0]
+    with nogil:
+        _residual(loss, &eta[0, 0], &y[0, 0], &v[0], n, K, intercept, &b0[0], &prob[0, 0], &out_[0, 0], &work[0])
+    return out
+
+
+cdef struct Matrix:
+    # a matrix in CSR form, or dense with contiguous columns, or the identity
+    Py_ssize_t rows
+    Py_ssize_t columns
+    const double *dense
+    const double *data
+    const int *indices
+    const int *indptr
+    bint is_identity
+
+
+cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept nogil:
+    """``out = M B``; columns of B that are mostly zero are read as such."""
+    cdef Py_ssize_t i, j, c
+    cdef int k, n = <int> M.rows, p = <int> M.columns, one = 1, many = <int> K
+    cdef double x, unit = 1.0, zero = 0.0
+    cdef Py_ssize_t nonzero = 0
+    if M.is_identity:
+        for i in range(M.rows * K):
+            out[i] = B[i]
+    elif M.dense != NULL:
+        for j in range(p * K):
+            nonzero += B[j] != 0.0
+        if nonzero < 0.6 * p * K:
+            memset(out, 0, n * K * sizeof(double))
+            for c in range(K):
+                for j in range(p):
+                    x = B[c * p + j]
+                    if x != 0.0:
+                        daxpy(&n, &x, <double *> M.dense + j * M.rows, &one, out + c * n, &one)
+        elif K == 1:
+            dgemv("N", &n, &p, &unit, <double *> M.dense, &n, <double *> B, &one, &zero, out, &one)
+        else:
+            dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &n, <double *> B, &p, &zero, out, &n)
+    else:
+        for c in range(K):
+            for i in range(n):
+                x = 0.0
+                for k in range(M.indptr[i], M.indptr[i + 1]):
+                    x += M.data[k] * B[c * p + M.indices[k]]
+                out[c * n + i] = x
+
+
+cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out) noexcept nogil:
+    """``out = M' R``."""
+    cdef Py_ssize_t i, c
+    cdef int k, n = <int> M.rows, p = <int> M.columns, one = 1, many = <int> K
+    cdef double x, unit = 1.0, zero = 0.0
+    if M.is_identity:
+        for i in range(M.rows * K):
+            out[i] = R[i]
+    elif M.dense != NULL:
+        if K == 1:
+            dgemv("T", &n, &p, &unit, <double *> M.dense, &n, <double *> R, &one, &zero, out, &one)
+        else:
+            dgemm("T", "N", &p, &many, &n, &unit, <double *> M.dense, &n, <double *> R, &n, &zero, out, &p)
+    else:
+        memset(out, 0, p * K * sizeof(double))
+        for c in range(K):
+            for i in range(n):
+                x = R[c * n + i]
+                if x != 0.0:
+                    for k in range(M.indptr[i], M.indptr[i + 1]):
+                        out[c * p + M.indices[k]] += M.data[k] * x
+
+
+cdef Matrix _matrix(
+    Py_ssize_t rows, Py_ssize_t columns, const double[::1, :] dense, const double[::1] data, const int[::1] indices,
+    const int[::1] indptr, bint is_identity
+) noexcept:
+    cdef Matrix M
+    M.rows, M.columns, M.is_identity = rows, columns, is_identity
+    M.dense = NULL
+    M.data = NULL
+    M.indices = NULL
+    M.indptr = NULL
+    if is_identity:
+        pass
+    elif dense is not None:
+        M.dense = &dense[0, 0]
+    else:
+        M.data = &data[0] if data.shape[0] else NULL
+        M.indices = &indices[0] if indices.shape[0] else NULL
+        M.indptr = &indptr[0]
+    return M
+
+
+def iterate_split(
+    Py_ssize_t n, const double[::1, :] X, const double[::1] data, const int[::1] indices, const int[::1] indptr,
+    const double[::1, :] y, const double[::1] v, int loss, bint intercept,
+    const double[::1] D_data, const int[::1] D_indices, const int[::1] D_indptr, bint D_is_identity,
+    double nu, double kappa, double delta, const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows,
+    double[::1, :] b, double[::1, :] z, double[::1, :] g, double[::1] b0,
+    Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
+):
+    """All steps of the split recursion from the arrays given, which are changed in place.
+
+    X is dense (n x p) or, where that is None, CSR; D likewise CSR or the identity. ``recorded`` are the numbers of
+    steps, increasing, after which b and g are written to ``out_b`` (times, p, K) and ``out_g`` (times, m, K).
+    """
+    cdef Py_ssize_t p = b.shape[0], K = b.shape[1], m = z.shape[0], k, i, j, c, place = 0, last
+    cdef Matrix A = _matrix(n, p, X, data, indices, indptr, False)
+    cdef Matrix D = _matrix(m, p, None, D_data, D_indices, D_indptr, D_is_identity)
+    cdef double[::1, :] eta = np.zeros((n, K), order="F"), r = np.zeros((n, K), order="F")
+    cdef double[::1, :] prob = np.zeros((n, K), order="F"), gradient = np.zeros((p, K), order="F")
+    cdef double[::1, :] pull = np.zeros((p, K), order="F"), gap = np.zeros((m, K), order="F")
+    cdef double[::1] work = np.zeros(K * (K + 2) + 1)
+    cdef Py_ssize_t[::1] everything = np.arange(m, dtype=np.intp)
+    cdef double rate = delta / nu
+    work[0] = b0[0]
+    last = recorded[recorded.shape[0] - 1]
+    with nogil:
+        k = 0
+        while True:
+            while place < recorded.shape[0] and recorded[place] == k:
+                for c in range(K):
+                    for j in range(p):
+                        out_b[place, j, c] = b[j, c]
+                    for i in range(m):
+                        out_g[place, i, c] = g[i, c]
+                place += 1
+            if k == last:
+                break
+            _times(A, &b[0, 0], K, &eta[0, 0])
+            _residual(loss, &eta[0, 0], &y[0, 0], &v[0], n, K, intercept, &b0[0], &prob[0, 0], &r[0, 0], &work[0])
+            _transposed_times(A, &r[0, 0], K, &gradient[0, 0])
+            _times(D, &b[0, 0], K, &gap[0, 0])
+            for c in range(K):
+                for i in range(m):
+                    gap[i, c] = (gap[i, c] - g[i, c])
+            _transposed_times(D, &gap[0, 0], K, &pull[0, 0])
+            for c in range(K):
+                for j in range(p):
+                    b[j, c] += kappa * (delta * gradient[j, c] - rate * pull[j, c])
+                for i in range(m):
+                    z[i, c] += rate * gap[i, c]
+            _shrink(&z[0, 0], &g[0, 0], m, K, m, unit_ptr, unit_rows, kappa)
+            k += 1
+            _note_entries(&g[0, 0], m, K, m, everything, first, k)
+    return k
+
+
+def iterate_plain(
+    Py_ssize_t n, const double[::1, :] X, const double[::1] data, const int[::1] indices, const int[::1] indptr,
+    const double[::1, :] y, const double[::1] v, int loss, bint intercept, double kappa, double delta,
+    const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows,
+    double[::1, :] z, double[::1, :] g, double[::1] b0, double[::1, :] r, double[::1, :] total,
+    const Py_ssize_t[::1] index, Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded, double[:, :, ::1] out,
+    Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
+):
+    """Steps of the plain recursion on a working set: the columns X (or CSR), the rows ``index`` of ``out``.
+
+    ``total`` receives the sum of the residuals before each step taken; r, the residual at the start, those at the end.
+    Stops after step ``limit``, or before a step that would take the drift (in the weighted norm) over its limit.
+    Returns the steps taken since the start of the path, the next time to record, and the drift.
+    """
+    cdef Py_ssize_t w = z.shape[0], K = z.shape[1], i, j, c, last = recorded[recorded.shape[0] - 1]
+    cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False)
+    cdef double[::1, :] eta = np.zeros((n, K), order="F"), prob = np.zeros((n, K), order="F")
+    cdef double[::1, :] gradient = np.zeros((w, K), order="F"), origin = np.array(r, order="F")
+    cdef double[::1] work = np.zeros(K * (K + 2) + 1)
+    cdef double drift = 0.0, away, x
+    cdef bint watch = drift_limit < 1e300
+    work[0] = b0[0]
+    with nogil:
+        while True:
+            while place < recorded.shape[0] and recorded[place] == k:
+                for c in range(K):
+                    for j in range(w):
+                        out[place, index[j], c] = g[j, c]
+                place += 1
+            _times(A, &g[0, 0], K, &eta[0, 0])
+            _residual(loss, &eta[0, 0], &y[0, 0], &v[0], n, K, intercept, &b0[0], &prob[0, 0], &r[0, 0], &work[0])
+            if k >= last or k >= limit:
+                break
+            if watch:
+                away = 0.0
+                for c in range(K):
+                    for i in range(n):
+                        x = r[i, c] - origin[i, c]
+                        away += x * x / v[i]
+                away = sqrt(away)
+                if drift + away > drift_limit:
+                    break
+                drift += away
+                for c in range(K):
+                    for i in range(n):
+                        total[i, c] += r[i, c]
+            _transposed_times(A, &r[0, 0], K, &gradient[0, 0])
+            for c in range(K):
+                for j in range(w):
+                    z[j, c] += delta * gradient[j, c]
+            _shrink(&z[0, 0], &g[0, 0], w, K, w, unit_ptr, unit_rows, kappa)
+            k += 1
+            _note_entries(&g[0, 0], w, K, w, index, first, k)
+    return k, place, drift
+
+
+def iterate_gram(
+    const double[::1, :] G, const double[::1] q, double kappa, double delta,
+    const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] z, double[::1] g,
+    double[::1] total, const Py_ssize_t[::1] index, Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded,
+    double[:, :, ::1] out, Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
+):
+    """`iterate_plain` for the squared loss, by the Gram matrix of the working set (the leading part of G).
+
+    ``total`` receives the sum of the coefficients before each step taken.
+    """
+    cdef Py_ssize_t w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
+    cdef int size = <int> w, one = 1, many
+    cdef double[::1] gradient = np.zeros(w), origin = np.zeros(w), start = np.array(g)
+    cdef double drift = 0.0, away, x
+    cdef bint watch = drift_limit < 1e300, begun = False
+    with nogil:
+        while True:
+            while place < recorded.shape[0] and recorded[place] == k:
+                for j in range(w):
+                    out[place, index[j], 0] = g[j]
+                place += 1
+            if k >= last or k >= limit:
+                break
+            for j in range(w):
+                gradient[j] = q[j]
+            for j in range(w):
+                if g[j] != 0.0:
+                    x = -g[j]
+                    daxpy(&size, &x, <double *> &G[0, j], &one, &gradient[0], &one)
+            if watch:
+                away = 0.0
+                if begun:
+                    for j in range(w):
+                        away += (g[j] - start[j]) * (origin[j] - gradient[j])
+                    away = sqrt(away) if away > 0.0 else 0.0
+                else:
+                    begun = True
+                    for j in range(w):
+                        origin[j] = gradient[j]
+                if drift + away > drift_limit:
+                    break
+                drift += away
+                for j in range(w):
+                    total[j] += g[j]
+            for j in range(w):
+                z[j] += delta * gradient[j]
+            _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
+            k += 1
+            _note_entries(&g[0], w, 1, w, index, first, k)
+    return k, place, drift

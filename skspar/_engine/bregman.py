@@ -1,0 +1,575 @@
+"""The linearised Bregman path, plain and split: set-up, schedule of steps, and the driver of the kernels.
+
+With a loss L, an operator D and a proximal map of unit threshold, the recursion is
+
+    split:  b_new = b - kappa delta (grad L(b) + D'(D b - g) / nu),  z += delta (D b - g) / nu,  g = kappa prox(z)
+    plain:  z -= delta grad L(b),  b = g = kappa prox(z)                        (the limit nu -> 0 with D the identity)
+
+and after k steps the time is ``k delta``. Three forms give the same iterates: on all rows; on a working set of those
+rows of z that are nonzero or may soon be, the others being caught up with now and then (`_screened`); and for the
+squared loss in the eigenbasis of the Hessian in b, where a step is diagonal and costs no more than the working set.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.sparse.linalg import LinearOperator, cg, eigsh
+
+from ._blas import product, self_product
+from ._bregman import iterate_gram, iterate_plain, iterate_split, residual
+from .split_operator import EXACT_NORM, top_eigenvalue
+
+LOSSES = {"squared": 0, "logistic": 1, "multinomial": 2}
+# The Hessian of the loss in b is at most this times X'VX.
+CURVATURE = {"squared": 1.0, "logistic": 0.25, "multinomial": 0.5}
+# Largest order of a dense matrix that is factored for the solution at gamma = 0.
+DENSE_ORDER = 1500
+NO_UNITS = np.empty(0, dtype=np.intp)
+
+
+class Smooth:
+    """A loss on rows of positive weight: ``sum_i v_i l(y_i, b0 + x_i'b)``, v of sum one.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, p)
+        Dense X is centred (with an intercept) and kept with contiguous columns.
+    Y : ndarray of shape (n, K)
+        Response, indicator of the second class, or indicators of all classes.
+    weights : ndarray of shape (n,)
+    loss : {'squared', 'logistic', 'multinomial'}
+    fit_intercept : bool
+    """
+
+    def __init__(self, X, Y, weights, loss, fit_intercept):
+        present = weights > 0.0
+        if not present.all():
+            X, Y, weights = X[present], Y[present], weights[present]
+        self.loss, self.fit_intercept = loss, fit_intercept
+        self.v = np.ascontiguousarray(weights / weights.sum())
+        self.n, self.p = X.shape
+        self.K = Y.shape[1]
+        self.is_sparse = sparse.issparse(X)
+        if self.is_sparse:
+            X = X.tocsr().astype(np.float64)
+            X.sort_indices()
+            self.x_mean = np.asarray(self.v @ X).ravel() if fit_intercept else np.zeros(self.p)
+        else:
+            self.x_mean = product(np.asarray(X).T, self.v) if fit_intercept else np.zeros(self.p)
+            if fit_intercept:
+                X = np.subtract(X, self.x_mean, order="F", dtype=np.float64)
+                # the mean's own rounding
+                rest = product(X.T, self.v)
+                X -= rest
+                self.x_mean = self.x_mean + rest
+            else:
+                X = np.asfortranarray(X, dtype=np.float64)
+        self.X = X
+        self.y_mean, self.scale = np.zeros(self.K), 1.0
+        if loss == "squared":
+            largest = np.abs(Y).max(initial=0.0)
+            if fit_intercept:
+                self.y_mean = self.v @ Y
+                Y = Y - self.y_mean
+                Y[np.abs(Y) <= 8.0 * np.finfo(np.float64).eps * largest] = 0.0
+            # a power of two, so that nothing is rounded
+            self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(Y).max(initial=0.0))[1], -1000, 1000))
+            Y = Y / self.scale
+        self.Y = np.asfortranarray(Y, dtype=np.float64)
+        self._gram = None
+        self.at_zero, self.b0_at_zero = self.residual(np.zeros((self.n, self.K), order="F"))
+        self.q = self.correlate(self.at_zero)
+
+    @property
+    def arrays(self):
+        """Dense X, or the arrays of a CSR matrix, for the kernels."""
+        return _matrix_arrays(self.X)
+
+    @property
+    def prefers_gram(self):
+        """Whether one product of all columns pays."""
+        return self.loss == "squared" and self.p <= min(self.n, 4000)
+
+    @property
+    def gram(self):
+        """X'VX, centred."""
+        if self._gram is None:
+            self._gram = self.gram_block(np.arange(self.p))
+        return self._gram
+
+    def gram_block(self, rows, columns=None):
+        """Some of X'VX, centred."""
+        if self.is_sparse:
+            left = self.X[:, rows]
+            right = sparse.diags_array(self.v) @ (left if columns is None else self.X[:, columns])
+            shift = np.outer(self.x_mean[rows], self.x_mean[rows if columns is None else columns])
+            return np.asfortranarray((left.T @ right).toarray() - shift)
+        if columns is None:
+            whole = len(rows) == self.p
+            return self_product(np.sqrt(self.v)[:, None] * (self.X if whole else self.X[:, rows]))
+        return product(self.X[:, rows].T, self.v[:, None] * self.X[:, columns])
+
+    def residual(self, eta, b0=None):
+        """Minus the derivative in eta, (n, K), and the best intercept."""
+        b0 = np.zeros(self.K) if b0 is None else np.array(b0, dtype=np.float64)
+        return residual(LOSSES[self.loss], eta, self.Y, self.v, self.fit_intercept, b0), b0
+
+    def correlate(self, R):
+        """X'R, centred where R has column sums zero."""
+        return np.asfortranarray(self.X.T @ R) if self.is_sparse else product(self.X.T, R)
+
+    def times(self, B):
+        """``X B`` (of sparse X not centred)."""
+        return np.asfortranarray(self.X @ B) if self.is_sparse else product(self.X, B)
+
+    def column_norms(self):
+        """Norms of the columns in the metric of the weights."""
+        if self.is_sparse:
+            squares = self.X.multiply(self.X)
+            return np.sqrt(np.maximum(np.asarray(self.v @ squares).ravel() - self.x_mean**2, 0.0))
+        return np.sqrt(np.einsum("ij,ij,i->j", self.X, self.X, self.v))
+
+    def hessian_times(self, b):
+        """The Hessian at zero without curvature of the loss, ``X'VX b``, for a vector."""
+        Xb = self.X @ b if self.is_sparse else product(self.X, b)
+        w = self.v * Xb
+        if self.is_sparse and self.fit_intercept:
+            w -= self.v * w.sum()
+        return np.asarray(self.X.T @ w) if self.is_sparse else product(self.X.T, w)
+
+    def squared_norm(self):
+        """Largest eigenvalue of X'VX."""
+        if self.prefers_gram:
+            gram = self.gram
+            return top_eigenvalue(lambda b: product(gram, b), self.p)
+        small = not self.is_sparse and min(self.n, self.p) <= EXACT_NORM
+        return top_eigenvalue(self.hessian_times, self.p, np.sqrt(self.v)[:, None] * self.X if small else None)
+
+    def intercepts(self, coefs):
+        """Best intercepts, (n_times, K), of coefficients (n_times, p, K) in the units of the problem."""
+        if not self.fit_intercept:
+            return np.zeros((len(coefs), self.K))
+        centre = np.einsum("j,tjk->tk", self.x_mean, coefs)
+        if self.loss == "squared":
+            return self.y_mean / self.scale - centre
+        out, b0 = np.empty((len(coefs), self.K)), self.b0_at_zero
+        for t, B in enumerate(coefs):
+            b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
+            out[t] = b0
+        return out if self.is_sparse else out - centre
+
+
+def _matrix_arrays(X):
+    if sparse.issparse(X):
+        return (None, X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int32, copy=False))
+    return X, None, None, None
+
+
+class Units:
+    """The groups of rows that the proximal map shrinks together; None stands for every entry on its own.
+
+    Attributes
+    ----------
+    ptr, rows : ndarray
+        Unit u holds ``rows[ptr[u]:ptr[u + 1]]``; empty for entries on their own.
+    """
+
+    def __init__(self, members, n_rows):
+        self.n_rows = n_rows
+        self.members = members
+        if members is None:
+            self.ptr = self.rows = NO_UNITS
+            self.count = n_rows
+        else:
+            self.ptr = np.concatenate(([0], np.cumsum([len(member) for member in members]))).astype(np.intp)
+            self.rows = np.concatenate(members).astype(np.intp)
+            self.count = len(members)
+
+    def norms(self, Z):
+        """Norm of each group of the rows of Z (m, K); largest entry of each row where entries are on their own."""
+        if self.members is None:
+            return np.abs(Z).max(axis=1, initial=0.0)
+        return np.sqrt(np.add.reduceat((Z * Z).sum(axis=1)[self.rows], self.ptr[:-1]))
+
+    def shrink(self, Z, kappa):
+        """``kappa prox(Z)``."""
+        if self.members is None:
+            return kappa * np.sign(Z) * np.maximum(np.abs(Z) - 1.0, 0.0)
+        norms = self.norms(Z)
+        factors = np.zeros(len(Z))
+        factors[self.rows] = np.repeat(np.where(norms > 1.0, 1.0 - 1.0 / np.maximum(norms, 1.0), 0.0), np.diff(self.ptr))
+        return kappa * factors[:, None] * Z
+
+    def rows_of(self, units):
+        """The rows of some units, one unit after the other."""
+        if self.members is None or len(units) == 0:
+            return np.asarray(units, dtype=np.intp)
+        return np.concatenate([self.members[u] for u in units]).astype(np.intp)
+
+    def local_ptr(self, units):
+        """Pointers of `rows_of`, and its places."""
+        if self.members is None:
+            return NO_UNITS, NO_UNITS
+        sizes = [len(self.members[u]) for u in units]
+        return np.concatenate(([0], np.cumsum(sizes))).astype(np.intp), np.arange(sum(sizes), dtype=np.intp)
+
+
+@dataclass
+class Schedule:
+    """What a path does when, in the units of the problem it was made for (y divided by ``scale``).
+
+    ``recorded`` counts steps; the time after k steps is ``offset + k step``.
+    """
+
+    nu: float | None
+    kappa: float
+    step: float
+    offset: float
+    recorded: np.ndarray
+    start: tuple | None
+    still: np.ndarray | None = None
+    nominal: np.ndarray | None = None
+
+    @property
+    def times(self):
+        return self.nominal if self.still is not None else self.offset + self.step * self.recorded
+
+
+class StepTooLong(ValueError):
+    """The step that was asked for makes the recursion diverge."""
+
+
+class TooManySteps(ValueError):
+    """The path would take more steps than allowed."""
+
+
+def solution_at_zero(problem, operator, nu):
+    """b that minimises ``L(b) + ||D b||^2 / (2 nu)``, (p, K): what b tends to as long as gamma is zero."""
+    p, K = problem.p, problem.K
+    D = operator.matrix
+    penalty = (D.T @ D) / nu
+    if problem.loss == "squared":
+        return _solve(problem, penalty, problem.q[:, 0], np.ones(1))[:, None]
+    return _newton(problem, penalty)
+
+
+def _solve(problem, penalty, right, curvature):
+    """``(X'WX + penalty)^-1 right`` of least norm, where the loss is squared."""
+    p = problem.p
+    if p <= DENSE_ORDER and not (problem.is_sparse and p > 300):
+        H = problem.gram + penalty.toarray()
+        return _least_norm(H, right)
+    H = LinearOperator((p, p), matvec=lambda b: problem.hessian_times(b) + penalty @ b, dtype=np.float64)
+    return cg(H, right, rtol=1e-12, atol=0.0, maxiter=10 * p)[0]
+
+
+def _least_norm(H, right):
+    """Solution of least norm of a positive semidefinite system that has one."""
+    values, vectors = linalg.eigh(H)
+    keep = values > len(H) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    return vectors[:, keep] @ ((vectors[:, keep].T @ right) / values[keep])
+
+
+def _newton(problem, penalty, tol=1e-10, max_iter=50):
+    """The same for the logistic losses, by Newton's method; the first step where there is no minimum."""
+    p, K, n, v = problem.p, problem.K, problem.n, problem.v
+    b, first = np.zeros((p, K)), None
+    R, b0 = problem.at_zero, problem.b0_at_zero
+
+    def objective(b, b0):
+        eta = problem.times(np.asfortranarray(b)) + b0
+        if problem.loss == "logistic":
+            fit = v @ (np.logaddexp(0.0, eta) - problem.Y * eta)[:, 0]
+        else:
+            fit = v @ (np.logaddexp.reduce(eta, axis=1) - (problem.Y * eta).sum(axis=1))
+        return fit + 0.5 * np.vdot(b, penalty @ b)
+
+    value = objective(b, b0)
+    for _ in range(max_iter):
+        gradient = problem.correlate(R) - penalty @ b
+        P = problem.Y - R / v[:, None]
+
+        def hessian(x, P=P):
+            d = problem.times(np.asfortranarray(x.reshape(K, p).T))
+            W = v[:, None] * (P * d - (P * (P * d).sum(axis=1, keepdims=True) if K > 1 else P * P * d))
+            if problem.fit_intercept:
+                W = _without_intercept(W, P, v)
+            return (problem.correlate(W) + penalty @ x.reshape(K, p).T).T.ravel()
+
+        H = LinearOperator((p * K, p * K), matvec=hessian, dtype=np.float64)
+        # its right-hand side lies in the range, where conjugate gradients from zero stay
+        move = cg(H, gradient.T.ravel(), rtol=1e-10 if first is None else 1e-6, atol=0.0, maxiter=20 * p * K)[0]
+        move = move.reshape(K, p).T
+        first = move if first is None else first
+        length = 1.0
+        while length > 1e-4:
+            trial = b + length * move
+            R_new, b0_new = problem.residual(problem.times(np.asfortranarray(trial)), b0)
+            value_new = objective(trial, b0_new)
+            if value_new <= value - 1e-4 * length * np.vdot(gradient, move) or length < 1e-3:
+                break
+            length *= 0.5
+        b, R, b0 = trial, R_new, b0_new
+        small = np.abs(move).max() * length <= tol * np.abs(b).max()
+        value = min(value, value_new)
+        if small:
+            return b
+        if np.abs(b).max() > 1e3 * np.abs(first).max():
+            break
+    return first
+
+
+def _without_intercept(W, P, v):
+    """The change of the residual when the intercept follows: that of the columns sums is taken back."""
+    if W.shape[1] == 1:
+        weights = v[:, None] * P * (1.0 - P)
+        return W - weights * (W.sum() / weights.sum())
+    sums = W.sum(axis=0)
+    H = np.diag(v @ P) - (v[:, None] * P).T @ P
+    c = np.linalg.lstsq(H, sums, rcond=1e-12)[0]
+    return W - v[:, None] * (P * c - P * (P @ c)[:, None])
+
+
+def make_schedule(
+    problem, operator, units, *, nu, kappa, relative, t_ratio, n_times, step, first_entry, max_iter, bound=None
+):
+    """The steps of a path; ``operator`` is None for the plain iteration.
+
+    ``kappa`` and ``step`` are in the units of the data. ``bound`` replaces the bound on the Hessian that the step
+    comes from (several problems on one schedule).
+    """
+    if operator is None:
+        b = np.zeros((problem.p, problem.K))
+        rate, reach = problem.q, _steepest(problem)
+    else:
+        b = solution_at_zero(problem, operator, nu)
+        rate = operator.matrix @ b / nu
+        reach = nu * units.norms(rate).max()
+    size = units.norms(rate).max()
+    # what D b should be if it were not for rounding
+    negligible = 1e-12 * np.sqrt(operator.squared_norm) * np.abs(b).max(initial=0.0) / nu if operator else 0.0
+    if not size > negligible:
+        nominal = np.geomspace(1.0, t_ratio, n_times) / problem.scale
+        return Schedule(nu, kappa, 1.0, 0.0, np.arange(1, n_times + 1), None, b, nominal)
+    first = 1.0 / size
+    kappa = kappa * reach if relative else kappa / problem.scale
+    if bound is None:
+        bound = hessian_bound(problem, operator, nu)
+    longest = 1.0 / (kappa * bound)
+    if step is None:
+        # a grid finer than the step could not be told apart
+        step = min(longest, first * (t_ratio ** (1.0 / max(n_times - 1, 1)) - 1.0)) if n_times > 1 else longest
+    else:
+        step = step * problem.scale
+        if step >= 2.0 * longest:
+            _refuse(step, kappa, bound, problem)
+        if step > longest:
+            top = _joint_top(problem, operator, nu)
+            if step * kappa * top >= 2.0:
+                _refuse(step, kappa, top, problem)
+    times = first * np.geomspace(1.0, t_ratio, n_times)
+    offset, start = 0.0, None
+    if first_entry:
+        offset, start = first, (b, rate / size)
+    counts = (times - offset) / step
+    if not counts[-1] <= max_iter:
+        raise TooManySteps(f"{counts[-1]:.3g}")
+    # a time is reached when it is, up to rounding
+    recorded = np.maximum(np.ceil(counts - 1e-6), 0).astype(np.intp)
+    return Schedule(nu, kappa, step, offset, recorded, start)
+
+
+def hessian_bound(problem, operator, nu):
+    """An upper bound of the largest eigenvalue of the Hessian of the problem in b and gamma."""
+    top = CURVATURE[problem.loss] * problem.squared_norm()
+    return top if operator is None else top + (1.0 + operator.squared_norm) / nu
+
+
+def _refuse(step, kappa, top, problem):
+    raise StepTooLong(f"{2.0 / (kappa * top) / problem.scale:.6g}")
+
+
+def _joint_top(problem, operator, nu):
+    """Largest eigenvalue of the joint Hessian in b and gamma."""
+    c = CURVATURE[problem.loss]
+    if operator is None:
+        return c * problem.squared_norm()
+    D, p = operator.matrix, problem.p
+
+    def multiply(x):
+        gap = (D @ x[:p] - x[p:]) / nu
+        return np.concatenate([c * problem.hessian_times(x[:p]) + D.T @ gap, -gap])
+
+    return top_eigenvalue(multiply, p + operator.shape[0])
+
+
+def _steepest(problem):
+    """Largest coefficient after the exact line search along the gradient from zero."""
+    q = problem.q
+    top = np.abs(q).max(initial=0.0)
+    if top == 0.0:
+        return 0.0
+    d = q / top
+    curvature = CURVATURE[problem.loss] * sum(d[:, c] @ problem.hessian_times(d[:, c]) for c in range(problem.K))
+    return top * np.vdot(d, d) / curvature
+
+
+@dataclass
+class Path:
+    """Iterates at the recorded steps, in the units of the problem.
+
+    ``coefs`` (n_times, p, K), ``gammas`` (n_times, m, K), ``first`` the step at which each row of D enters, or -1.
+    """
+
+    coefs: np.ndarray
+    gammas: np.ndarray
+    first: np.ndarray
+
+
+def run(problem, operator, units, schedule, accelerate=True):
+    """The path of a problem on a schedule."""
+    p, K, T = problem.p, problem.K, len(schedule.recorded)
+    m = p if operator is None else operator.shape[0]
+    first = np.full(m, -1, dtype=np.intp)
+    if schedule.still is not None:
+        return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
+    gammas = np.zeros((T, m, K))
+    if operator is None:
+        _plain(problem, units, schedule, first, gammas, accelerate)
+        return Path(gammas, gammas, first)
+    coefs = np.zeros((T, p, K))
+    b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
+    g = units.shrink(z, schedule.kappa)
+    b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
+    iterate_split(
+        problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
+        *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
+        b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
+    )  # fmt: skip
+    return Path(coefs, gammas, first)
+
+
+def _plain(problem, units, schedule, first, out, accelerate):
+    """The plain iteration on a working set of units, those nonzero or soon to be so."""
+    p, K, kappa, delta = problem.p, problem.K, schedule.kappa, schedule.step
+    z = np.zeros((p, K), order="F")
+    if schedule.start is not None:
+        z[...] = schedule.start[1]
+    by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
+    whole_gram = by_gram and problem.prefers_gram
+    column_norms = problem.column_norms() if not whole_gram else np.sqrt(np.diag(problem.gram))
+    reach = delta * (column_norms if units.members is None else np.sqrt(np.add.reduceat(column_norms[units.rows] ** 2, units.ptr[:-1])))
+    outside = np.ones(units.count, dtype=bool)
+    chosen, W = [], np.empty(0, dtype=np.intp)
+    G = np.zeros((0, 0), order="F")
+    g = np.zeros((0, K), order="F")
+    r, b0 = problem.at_zero.copy(order="F"), problem.b0_at_zero.copy()
+    rate = problem.q
+    k = place = 0
+    last = schedule.recorded[-1]
+    drift, taken = 0.0, 0
+    while True:
+        # how far to go before the others are looked at again: as far as that costs a quarter of the steps
+        horizon = max(8, int(4.0 * p / (len(W) + 8.0)))
+        new = np.flatnonzero(outside)
+        if len(new) and accelerate:
+            most = max(32, len(chosen) // 2)
+            while True:
+                grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
+                slack = 1.0 - 1e-9 - np.maximum(units.norms(z), units.norms(z + horizon * delta * rate))
+                late = outside & (slack <= reach * grown)
+                if late.sum() <= most or horizon <= 1:
+                    break
+                horizon = max(1, horizon // 2)
+            new = np.flatnonzero(late)
+        else:
+            horizon = last
+        if len(new):
+            outside[new] = False
+            chosen.extend(new.tolist())
+            added = units.rows_of(new)
+            if by_gram:
+                G = _grown_gram(problem, G, W, added, whole_gram)
+            W = np.concatenate([W, added])
+            g = np.asfortranarray(np.vstack([g, units.shrink(z, kappa)[added]]))
+            columns = None if by_gram else _matrix_arrays(_columns_of(problem.X, W))
+        ptr, rows = units.local_ptr(chosen)
+        limit, drift_limit = last, np.inf
+        if outside.any():
+            limit = min(last, k + horizon)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                budget = slack[outside] / reach[outside]
+            drift_limit = float(np.min(np.where(reach[outside] > 0.0, budget, np.inf), initial=1e299))
+        if len(W) == 0:
+            # nothing moves: the gradient stays what it is
+            z += (limit - k) * delta * rate
+            place += np.searchsorted(schedule.recorded[place:], limit, side="right")
+            taken, k, drift = limit - k, limit, 0.0
+            if k == last:
+                return
+            continue
+        z_W = np.asfortranarray(z[W])
+        before = k
+        if by_gram:
+            total = np.zeros(len(W))
+            k, place, drift = iterate_gram(
+                G, problem.q[W, 0], kappa, delta, ptr, rows, z_W[:, 0], g[:, 0], total, W, first, schedule.recorded,
+                out, k, place, limit, drift_limit,
+            )  # fmt: skip
+        else:
+            total = np.zeros((problem.n, K), order="F")
+            k, place, drift = iterate_plain(
+                problem.n, *columns, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept, kappa, delta,
+                ptr, rows, z_W, g, b0, r, total, W, first, schedule.recorded, out, k, place, limit, drift_limit,
+            )  # fmt: skip
+        if k >= last:
+            return
+        taken = k - before
+        if by_gram and whole_gram:
+            moved = problem.gram[:, W] @ np.column_stack([total, g[:, 0]])
+            z += delta * (taken * problem.q - moved[:, :1])
+            rate = problem.q - moved[:, 1:]
+        elif by_gram:
+            both = _residuals(problem, W, np.column_stack([total, g[:, 0]]), [taken, 1.0])
+            moved = problem.correlate(both)
+            z += delta * moved[:, :1]
+            rate = moved[:, 1:]
+        else:
+            moved = problem.correlate(np.asfortranarray(np.hstack([total, r])))
+            z += delta * moved[:, :K]
+            rate = moved[:, K:]
+        z[W] = z_W
+
+
+def _residuals(problem, W, B, factors):
+    """``V (f y - X_W b)`` for each column b of B and its factor f, less the intercept."""
+    R = problem.Y * np.asarray(factors) - _columns_of(problem.X, W) @ B
+    if problem.is_sparse and problem.fit_intercept:
+        R -= problem.v @ R
+    return np.asfortranarray(problem.v[:, None] * R)
+
+
+def _columns_of(X, W):
+    """Some columns of X, in the form that the kernels read."""
+    if sparse.issparse(X):
+        X = X[:, W].tocsr()
+        X.sort_indices()
+        return X
+    return np.asfortranarray(X[:, W])
+
+
+def _grown_gram(problem, G, W, added, whole):
+    """The Gram matrix of the rows W, in the leading part of G, with those of the rows added."""
+    old, size = len(W), len(W) + len(added)
+    if size > len(G):
+        larger = np.zeros((min(problem.p, max(2 * len(G), size, 32)),) * 2, order="F")
+        larger[:old, :old] = G[:old, :old]
+        G = larger
+    if whole:
+        block = problem.gram[np.ix_(np.concatenate([W, added]), added)]
+    else:
+        block = np.vstack([problem.gram_block(W, added), problem.gram_block(added)]) if old else problem.gram_block(added)
+    G[:size, old:size] = block
+    G[old:size, :old] = block[:old].T
+    return G
