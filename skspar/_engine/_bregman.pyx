@@ -275,7 +275,7 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
                     if x != 0.0:
                         daxpy(&n, &x, <double *> M.dense + j * M.rows, &one, out + c * n, &one)
         elif K == 1:
-            dgemv("N", &n, &p, &unit, <double *> M.dense, &n, <double *> B, &one, &zero, out, &one)
+            _gemv(False, n, p, M.dense, B, out)
         else:
             dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &n, <double *> B, &p, &zero, out, &n)
     else:
@@ -290,14 +290,14 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
 cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out) noexcept nogil:
     """``out = M' R``."""
     cdef Py_ssize_t i, c
-    cdef int k, n = <int> M.rows, p = <int> M.columns, one = 1, many = <int> K
+    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K
     cdef double x, unit = 1.0, zero = 0.0
     if M.is_identity:
         for i in range(M.rows * K):
             out[i] = R[i]
     elif M.dense != NULL:
         if K == 1:
-            dgemv("T", &n, &p, &unit, <double *> M.dense, &n, <double *> R, &one, &zero, out, &one)
+            _gemv(True, n, p, M.dense, R, out)
         else:
             dgemm("T", "N", &p, &many, &n, &unit, <double *> M.dense, &n, <double *> R, &n, &zero, out, &p)
     else:
@@ -308,6 +308,24 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
                 if x != 0.0:
                     for k in range(M.indptr[i], M.indptr[i + 1]):
                         out[c * p + M.indices[k]] += M.data[k] * x
+
+
+cdef void _gemv(
+    bint transposed, int n, int p, const double *M, const double *x, double *out
+) noexcept nogil:
+    """``out = M x`` or ``M' x`` by one thread: calls this small are not divided, and waiting for others costs more."""
+    cdef int step = max(1, 9000 // max(n, 1)), j = 0, columns, one = 1
+    cdef double unit = 1.0, keep = 0.0
+    if not transposed:
+        memset(out, 0, n * sizeof(double))
+        keep = 1.0
+    while j < p:
+        columns = min(step, p - j)
+        if transposed:
+            dgemv("T", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x, &one, &keep, out + j, &one)
+        else:
+            dgemv("N", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x + j, &one, &keep, out, &one)
+        j += columns
 
 
 cdef Matrix _matrix(
@@ -491,4 +509,74 @@ def iterate_gram(
             _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
             k += 1
             _note_entries(&g[0], w, 1, w, index, first, k)
+    return k, place, drift
+
+
+def iterate_modal(
+    const double[::1, :] P, const double[::1] values, const double[::1] q, bint thin, double nu, double kappa,
+    double delta, const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] a, double[::1] e,
+    double[::1] c, double[::1] z, double[::1] g, double[::1] total, const Py_ssize_t[::1] index,
+    Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded, double[:, ::1] out_modes, double[:, ::1] out_rest,
+    double[:, :, ::1] out_g, Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
+):
+    """Steps of the split recursion for the squared loss, on a working set, in the eigenbasis V of a Hessian.
+
+    The leading columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu, with
+    eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
+    eigenvalues of X'VX: then b = V e + c, where c is zero off the working set. ``total`` receives the sum of a, or e,
+    before each step taken.
+    """
+    cdef Py_ssize_t r = a.shape[0], w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
+    cdef int rank = <int> r, size = <int> w, one = 1
+    cdef double[::1] pull = np.zeros(r), gap = np.zeros(w), o = e if thin else a, origin = np.array(o)
+    cdef double drift = 0.0, away, x, rate = delta / nu, quick = kappa * delta
+    cdef double slow = kappa * delta / nu
+    cdef bint watch = drift_limit < 1e300
+    with nogil:
+        while True:
+            while place < recorded.shape[0] and recorded[place] == k:
+                for i in range(r):
+                    out_modes[place, i] = o[i]
+                for j in range(w):
+                    out_g[place, index[j], 0] = g[j]
+                    if thin:
+                        out_rest[place, index[j]] = c[j]
+                place += 1
+            if k >= last or k >= limit:
+                break
+            if watch:
+                away = 0.0
+                for i in range(r):
+                    away += (o[i] - origin[i]) * (o[i] - origin[i])
+                away = sqrt(away)
+                if drift + away > drift_limit:
+                    break
+                drift += away
+                for i in range(r):
+                    total[i] += o[i]
+            for i in range(r):
+                pull[i] = q[i]
+            for j in range(w):
+                if g[j] != 0.0:
+                    x = g[j] / nu
+                    daxpy(&rank, &x, <double *> &P[0, j], &one, &pull[0], &one)
+            if w:
+                _gemv(True, rank, size, &P[0, 0], &o[0], &gap[0])
+            if thin:
+                for i in range(r):
+                    e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
+                    a[i] -= quick * (values[i] * a[i] - pull[i]) + slow * a[i]
+                for j in range(w):
+                    x = gap[j] + c[j] - g[j]
+                    c[j] -= slow * (c[j] - g[j])
+                    z[j] += rate * x
+            else:
+                for i in range(r):
+                    a[i] -= quick * (values[i] * a[i] - pull[i])
+                for j in range(w):
+                    z[j] += rate * (gap[j] - g[j])
+            if w:
+                _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
+            k += 1
+            _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
     return k, place, drift

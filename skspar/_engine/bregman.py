@@ -17,7 +17,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, cg, eigsh
 
 from ._blas import product, self_product
-from ._bregman import iterate_gram, iterate_plain, iterate_split, residual
+from ._bregman import iterate_gram, iterate_modal, iterate_plain, iterate_split, residual
 from .split_operator import EXACT_NORM, top_eigenvalue
 
 LOSSES = {"squared": 0, "logistic": 1, "multinomial": 2}
@@ -98,6 +98,15 @@ class Smooth:
             self._gram = self.gram_block(np.arange(self.p))
         return self._gram
 
+    @gram.setter
+    def gram(self, gram):
+        self._gram = gram
+
+    @property
+    def size(self):
+        """Stored entries of X."""
+        return self.X.nnz if self.is_sparse else self.n * self.p
+
     def gram_block(self, rows, columns=None):
         """Some of X'VX, centred."""
         if self.is_sparse:
@@ -158,6 +167,74 @@ class Smooth:
             b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
             out[t] = b0
         return out if self.is_sparse else out - centre
+
+
+class MomentSmooth:
+    """The squared loss of some rows, known by their moments: what `Smooth` offers that needs no rows.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the weights.
+    x_sum, y_sum : ndarray, float
+        Weighted sums of the features and of the response, less their origins.
+    xx, xy : ndarray of shape (p, p) and (p,)
+        Weighted sums of the products.
+    x_origin, y_origin, scale : ndarray, float, float
+        What was subtracted from the rows, and what the response was divided by.
+    """
+
+    loss, K, X, is_sparse, prefers_gram = "squared", 1, None, False, True
+
+    def __init__(self, weight, x_sum, y_sum, xx, xy, x_origin, y_origin, scale, fit_intercept):
+        self.p = self.n = len(x_sum)
+        self.scale, self.fit_intercept = scale, fit_intercept
+        x, y = (x_sum / weight, y_sum / weight) if fit_intercept else (np.zeros(self.p), 0.0)
+        self.gram = np.asfortranarray(xx / weight - np.outer(x, x))
+        self.q = np.asfortranarray((xy / weight - x * y)[:, None])
+        self.x_mean, self.y_mean = x_origin + x, np.array([(y_origin + y) * scale])
+
+    def hessian_times(self, b):
+        """X'VX b."""
+        return product(self.gram, b)
+
+    def squared_norm(self):
+        """Largest eigenvalue of X'VX."""
+        return top_eigenvalue(self.hessian_times, self.p)
+
+    intercepts = Smooth.intercepts
+
+
+def fold_problems(problem, splits):
+    """The problems of the training rows, by moments: those of all rows less those held out; None where that is not so.
+
+    The rows of the problem must be those that the splits number. Tall problems of the squared loss only.
+    """
+    n = problem.n
+    covered = np.bincount(np.concatenate([test for _, test in splits]), minlength=n)
+    if not np.all(covered == 1) or any(
+        len(train) + len(test) != n or not np.all(np.bincount(train, minlength=n) + np.bincount(test, minlength=n) == 1)
+        for train, test in splits
+    ):
+        return None
+    parts = []
+    for _, test in splits:
+        X, y, v = problem.X[test], problem.Y[test, 0], problem.v[test]
+        if problem.is_sparse:
+            # not centred, as the products with its mean are not small they are subtracted last
+            xx = np.asfortranarray((X.T @ sparse.diags_array(v) @ X).toarray())
+            parts.append((v.sum(), X.T @ v, v @ y, xx, X.T @ (v * y)))
+        else:
+            xx = self_product(np.sqrt(v)[:, None] * X)
+            parts.append((v.sum(), product(X.T, v), v @ y, xx, product(X.T, v * y)))
+    whole = [sum(part[i] for part in parts) for i in range(5)]
+    x_origin = np.zeros(problem.p) if problem.is_sparse else problem.x_mean
+    y_origin = problem.y_mean[0] / problem.scale
+    make = [*whole], x_origin, y_origin, problem.scale, problem.fit_intercept
+    problem.gram = MomentSmooth(*make[0], *make[1:]).gram
+    return [
+        MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts
+    ]
 
 
 def _matrix_arrays(X):
@@ -380,6 +457,25 @@ def make_schedule(
     return Schedule(nu, kappa, step, offset, recorded, start)
 
 
+def transferred(schedule, problem, other, operator, units):
+    """The schedule of a problem for another with the same unknowns: same times, step and damping in their data's units."""
+    ratio = other.scale / problem.scale
+    if schedule.still is not None:
+        b = solution_at_zero(other, operator, schedule.nu) if operator else np.zeros((other.p, other.K))
+        return replace(schedule, still=b)
+    moved = replace(
+        schedule, kappa=schedule.kappa / ratio, step=schedule.step * ratio, offset=schedule.offset * ratio
+    )
+    if schedule.start is not None:
+        if operator is None:
+            b, rate = np.zeros((other.p, other.K)), other.q
+        else:
+            b = solution_at_zero(other, operator, schedule.nu)
+            rate = operator.matrix @ b / schedule.nu
+        moved.start = (b, moved.offset * rate)
+    return moved
+
+
 def hessian_bound(problem, operator, nu):
     """An upper bound of the largest eigenvalue of the Hessian of the problem in b and gamma."""
     top = CURVATURE[problem.loss] * problem.squared_norm()
@@ -427,7 +523,7 @@ class Path:
     first: np.ndarray
 
 
-def run(problem, operator, units, schedule, accelerate=True):
+def run(problem, operator, units, schedule):
     """The path of a problem on a schedule."""
     p, K, T = problem.p, problem.K, len(schedule.recorded)
     m = p if operator is None else operator.shape[0]
@@ -436,8 +532,14 @@ def run(problem, operator, units, schedule, accelerate=True):
         return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
     gammas = np.zeros((T, m, K))
     if operator is None:
-        _plain(problem, units, schedule, first, gammas, accelerate)
+        by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
+        engine = (_GramSteps if by_gram else _ResidualSteps)(problem, schedule, gammas)
+        _screened(engine, units, schedule, first, K)
         return Path(gammas, gammas, first)
+    if _eigenbasis_pays(problem, operator, int(schedule.recorded[-1])):
+        engine = _ModalSteps(problem, operator, schedule, gammas)
+        _screened(engine, units, schedule, first, K)
+        return Path(np.ascontiguousarray(engine.coefs())[:, :, None], gammas, first)
     coefs = np.zeros((T, p, K))
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
@@ -450,96 +552,211 @@ def run(problem, operator, units, schedule, accelerate=True):
     return Path(coefs, gammas, first)
 
 
-def _plain(problem, units, schedule, first, out, accelerate):
-    """The plain iteration on a working set of units, those nonzero or soon to be so."""
-    p, K, kappa, delta = problem.p, problem.K, schedule.kappa, schedule.step
-    z = np.zeros((p, K), order="F")
+def _eigenbasis_pays(problem, operator, n_steps):
+    """Whether to decompose the Hessian in b costs less than to multiply by X in every step."""
+    n, p = problem.n, problem.p
+    if problem.loss != "squared" or (p > 4000 and not _is_thin(problem, operator)):
+        return False
+    if problem.X is None:
+        return True
+    if problem.is_sparse:
+        return p <= 1000 and 20.0 * p**3 < 8.0 * n_steps * problem.X.nnz
+    decomposition = 20.0 * n * n * p if _is_thin(problem, operator) else 20.0 * p**3
+    return decomposition < 4.0 * n_steps * n * p
+
+
+def _screened(engine, units, schedule, first, K):
+    """Steps on a working set of units, those nonzero or soon to be so; the others are caught up with now and then.
+
+    An engine has the state of the working set; ``rates()``, the change of every row of z in a step, once all rows are
+    caught up; and what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly.
+    """
+    m, kappa = units.n_rows, schedule.kappa
+    z = np.zeros((m, K), order="F")
     if schedule.start is not None:
         z[...] = schedule.start[1]
-    by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
-    whole_gram = by_gram and problem.prefers_gram
-    column_norms = problem.column_norms() if not whole_gram else np.sqrt(np.diag(problem.gram))
-    reach = delta * (column_norms if units.members is None else np.sqrt(np.add.reduceat(column_norms[units.rows] ** 2, units.ptr[:-1])))
+    reach = engine.reach
+    if units.members is not None:
+        reach = np.sqrt(np.add.reduceat(reach[units.rows] ** 2, units.ptr[:-1]))
     outside = np.ones(units.count, dtype=bool)
     chosen, W = [], np.empty(0, dtype=np.intp)
-    G = np.zeros((0, 0), order="F")
     g = np.zeros((0, K), order="F")
-    r, b0 = problem.at_zero.copy(order="F"), problem.b0_at_zero.copy()
-    rate = problem.q
+    rate = engine.rates()
     k = place = 0
-    last = schedule.recorded[-1]
+    last = int(schedule.recorded[-1])
     drift, taken = 0.0, 0
     while True:
-        # how far to go before the others are looked at again: as far as that costs a quarter of the steps
-        horizon = max(8, int(4.0 * p / (len(W) + 8.0)))
-        new = np.flatnonzero(outside)
-        if len(new) and accelerate:
-            most = max(32, len(chosen) // 2)
-            while True:
-                grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
-                slack = 1.0 - 1e-9 - np.maximum(units.norms(z), units.norms(z + horizon * delta * rate))
-                late = outside & (slack <= reach * grown)
-                if late.sum() <= most or horizon <= 1:
-                    break
-                horizon = max(1, horizon // 2)
-            new = np.flatnonzero(late)
-        else:
-            horizon = last
+        # go on for as long as to look at the others costs a quarter of the steps, unless too many would have to join
+        horizon = max(8, int(4.0 * engine.look / (300.0 + engine.per_row * len(W))))
+        most = max(32, len(chosen) // 2)
+        late = outside
+        while outside.sum() > most:
+            grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
+            slack = 1.0 - 1e-9 - np.maximum(units.norms(z), units.norms(z + horizon * rate))
+            late = outside & (slack <= reach * grown)
+            if late.sum() <= most or horizon <= 1:
+                break
+            horizon = max(1, horizon // 2)
+        new = np.flatnonzero(late)
         if len(new):
             outside[new] = False
             chosen.extend(new.tolist())
             added = units.rows_of(new)
-            if by_gram:
-                G = _grown_gram(problem, G, W, added, whole_gram)
+            engine.extend(W, added)
             W = np.concatenate([W, added])
             g = np.asfortranarray(np.vstack([g, units.shrink(z, kappa)[added]]))
-            columns = None if by_gram else _matrix_arrays(_columns_of(problem.X, W))
-        ptr, rows = units.local_ptr(chosen)
         limit, drift_limit = last, np.inf
         if outside.any():
             limit = min(last, k + horizon)
             with np.errstate(divide="ignore", invalid="ignore"):
-                budget = slack[outside] / reach[outside]
-            drift_limit = float(np.min(np.where(reach[outside] > 0.0, budget, np.inf), initial=1e299))
-        if len(W) == 0:
-            # nothing moves: the gradient stays what it is
-            z += (limit - k) * delta * rate
-            place += np.searchsorted(schedule.recorded[place:], limit, side="right")
-            taken, k, drift = limit - k, limit, 0.0
-            if k == last:
-                return
-            continue
-        z_W = np.asfortranarray(z[W])
-        before = k
-        if by_gram:
-            total = np.zeros(len(W))
-            k, place, drift = iterate_gram(
-                G, problem.q[W, 0], kappa, delta, ptr, rows, z_W[:, 0], g[:, 0], total, W, first, schedule.recorded,
-                out, k, place, limit, drift_limit,
-            )  # fmt: skip
-        else:
-            total = np.zeros((problem.n, K), order="F")
-            k, place, drift = iterate_plain(
-                problem.n, *columns, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept, kappa, delta,
-                ptr, rows, z_W, g, b0, r, total, W, first, schedule.recorded, out, k, place, limit, drift_limit,
-            )  # fmt: skip
+                budget = np.where(reach[outside] > 0.0, slack[outside] / reach[outside], 1e299)
+            drift_limit = float(min(budget.min(), 1e299))
+        z_W, before = np.asfortranarray(z[W]), k
+        shape = *units.local_ptr(chosen), z_W, g, W, first, schedule.recorded
+        k, place, drift = engine.advance(shape, k, place, limit, drift_limit)
         if k >= last:
             return
         taken = k - before
-        if by_gram and whole_gram:
-            moved = problem.gram[:, W] @ np.column_stack([total, g[:, 0]])
-            z += delta * (taken * problem.q - moved[:, :1])
-            rate = problem.q - moved[:, 1:]
-        elif by_gram:
-            both = _residuals(problem, W, np.column_stack([total, g[:, 0]]), [taken, 1.0])
-            moved = problem.correlate(both)
-            z += delta * moved[:, :1]
-            rate = moved[:, 1:]
-        else:
-            moved = problem.correlate(np.asfortranarray(np.hstack([total, r])))
-            z += delta * moved[:, :K]
-            rate = moved[:, K:]
+        z += engine.moves(W, g, taken)
         z[W] = z_W
+        rate = engine.rates()
+
+
+class _GramSteps:
+    """The plain iteration for the squared loss, by the Gram matrix of the working set."""
+
+    def __init__(self, problem, schedule, out):
+        self.problem, self.out = problem, out
+        self.kappa, self.delta = schedule.kappa, schedule.step
+        self.whole = problem.prefers_gram
+        self.look = 2e5 + problem.p * (problem.p if self.whole else problem.n)
+        self.per_row = 0.1 * min(problem.p, problem.n)
+        norms = np.sqrt(np.maximum(np.diag(problem.gram), 0.0)) if self.whole else problem.column_norms()
+        self.reach = self.delta * norms
+        self._rates = self.delta * problem.q
+        self._gram = np.zeros((0, 0), order="F")
+
+    def rates(self):
+        return self._rates
+
+    def extend(self, W, added):
+        self._gram = _grown_gram(self.problem, self._gram, W, added, self.whole)
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        ptr, rows, z, g, W, first, recorded = shape
+        self._total = np.zeros(len(W))
+        q = np.ascontiguousarray(self.problem.q[W, 0])
+        return iterate_gram(
+            self._gram, q, self.kappa, self.delta, ptr, rows, z[:, 0], g[:, 0], self._total, W, first, recorded,
+            self.out, k, place, limit, drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        problem, both = self.problem, np.column_stack([self._total, g[:, 0]])
+        if self.whole:
+            moved = np.array([taken, 1.0]) * problem.q - product(problem.gram[:, W], both)
+        else:
+            moved = problem.correlate(_residuals(problem, W, both, [taken, 1.0]))
+        self._rates = self.delta * moved[:, 1:]
+        return self.delta * moved[:, :1]
+
+
+class _ResidualSteps:
+    """The plain iteration for any loss, by the columns of the working set."""
+
+    def __init__(self, problem, schedule, out):
+        self.problem, self.out = problem, out
+        self.kappa, self.delta = schedule.kappa, schedule.step
+        self.look, self.per_row = 2e5 + problem.K * problem.size, 0.5 * problem.K * problem.size / problem.p
+        self.reach = self.delta * problem.column_norms()
+        self._r, self._b0 = problem.at_zero.copy(order="F"), problem.b0_at_zero.copy()
+        self._rates = self.delta * problem.q
+
+    def rates(self):
+        return self._rates
+
+    def extend(self, W, added):
+        self._columns = _matrix_arrays(_columns_of(self.problem.X, np.concatenate([W, added])))
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        problem, (ptr, rows, z, g, W, first, recorded) = self.problem, shape
+        if len(W) == 0:
+            self._columns = _matrix_arrays(_columns_of(problem.X, W))
+        self._total = np.zeros((problem.n, problem.K), order="F")
+        return iterate_plain(
+            problem.n, *self._columns, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept, self.kappa,
+            self.delta, ptr, rows, z, g, self._b0, self._r, self._total, W, first, recorded, self.out, k, place, limit,
+            drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        K = self.problem.K
+        moved = self.problem.correlate(np.asfortranarray(np.hstack([self._total, self._r])))
+        self._rates = self.delta * moved[:, K:]
+        return self.delta * moved[:, :K]
+
+
+class _ModalSteps:
+    """The split iteration for the squared loss, in the eigenbasis of the Hessian in b."""
+
+    def __init__(self, problem, operator, schedule, gammas):
+        self.problem, self.D, self.out = problem, operator.matrix, gammas
+        self.nu, self.kappa, self.delta = schedule.nu, schedule.kappa, schedule.step
+        self.thin = _is_thin(problem, operator)
+        if self.thin:
+            _, sizes, V = linalg.svd(np.sqrt(problem.v)[:, None] * problem.X, full_matrices=False)
+            keep = sizes > 1e-13 * sizes[0]
+            self.values, self.V = sizes[keep] ** 2, np.asfortranarray(V[keep].T)
+        else:
+            self.values, V = linalg.eigh(problem.gram + (self.D.T @ self.D).toarray() / self.nu)
+            self.V = np.asfortranarray(V)
+        r, T = len(self.values), len(schedule.recorded)
+        self.look, self.per_row = 2e5 + r * problem.p, 0.3 * r
+        self.reach = self.delta / self.nu * operator.row_norms
+        self.q = product(self.V.T, problem.q[:, 0])
+        b = schedule.start[0][:, 0] if schedule.start is not None else np.zeros(problem.p)
+        self.a = np.ascontiguousarray(product(self.V.T, b))
+        # without `thin` e is not read
+        self.e, self.c = self.a.copy(), np.empty(0)
+        self._P = np.zeros((r, 0), order="F")
+        self.modes, self.rest = np.zeros((T, r)), np.zeros((T, problem.p if self.thin else 0))
+
+    def coefs(self):
+        """b at the recorded steps, (n_times, p)."""
+        b = product(self.modes, self.V.T)
+        return b + self.rest if self.thin else b
+
+    def _seen(self, modes):
+        return self.D @ product(self.V, modes)
+
+    def rates(self):
+        observed = self.e if self.thin else self.a
+        return (self.delta / self.nu * self._seen(observed))[:, None]
+
+    def extend(self, W, added):
+        old, size = len(W), len(W) + len(added)
+        if size > self._P.shape[1]:
+            larger = np.zeros((len(self.values), max(2 * self._P.shape[1], size, 32)), order="F")
+            larger[:, :old] = self._P[:, :old]
+            self._P = larger
+        self._P[:, old:size] = (self.D[added] @ self.V).T
+        self.c = np.concatenate([self.c, np.zeros(len(added))])
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        ptr, rows, z, g, W, first, recorded = shape
+        self._total = np.zeros(len(self.values))
+        return iterate_modal(
+            self._P, self.values, self.q, self.thin, self.nu, self.kappa, self.delta, ptr, rows, self.a, self.e, self.c,
+            z[:, 0], g[:, 0], self._total, W, first, recorded, self.modes, self.rest, self.out, k, place, limit,
+            drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        return (self.delta / self.nu * self._seen(self._total))[:, None]
+
+
+def _is_thin(problem, operator):
+    return operator.is_identity and not problem.prefers_gram and not problem.is_sparse
 
 
 def _residuals(problem, W, B, factors):
@@ -573,3 +790,17 @@ def _grown_gram(problem, G, W, added, whole):
     G[:size, old:size] = block
     G[old:size, :old] = block[:old].T
     return G
+
+
+def sparse_estimates(operator, path):
+    """The coefficients projected on those with ``D b = 0`` wherever gamma is zero; shaped as ``path.coefs``."""
+    if operator is None:
+        return path.coefs
+    out = np.empty_like(path.coefs)
+    for c in range(path.coefs.shape[2]):
+        supports = path.gammas[:, :, c] != 0.0
+        changes = np.flatnonzero((supports[1:] != supports[:-1]).any(axis=1)) + 1
+        # times of one support are projected together
+        for part in np.split(np.arange(len(supports)), changes):
+            out[part, :, c] = operator.projected(path.coefs[part, :, c].T, supports[part[0]]).T
+    return out
