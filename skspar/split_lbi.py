@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
+from ._engine._blas import product
 from ._engine.bregman import (
     Smooth,
     StepTooLong,
@@ -441,6 +442,15 @@ class _Setting:
             Smooth(X[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept) for train, _ in splits
         ]
 
+    def shared_bound(self, splits):
+        """A bound on the Hessian whose step is stable in every fold.
+
+        The Hessian of some rows is at most that of all, times the ratio of the weights; the step of a bound is half of
+        what is stable.
+        """
+        ratio = max(self.weights.sum() / self.weights[train].sum() for train, _ in splits)
+        return hessian_bound(self.problem, self.operator, self.nu) * max(1.0, ratio / 1.8)
+
     def heldout_errors(self, schedule, folds, splits, sparse_one, n_jobs):
         """Weighted mean squared errors or log losses of the folds' paths, (n_times, n_folds)."""
         X = self._X.tocsr() if sparse.issparse(self._X) else self._X
@@ -455,7 +465,8 @@ class _Setting:
             v = self.weights[test] / self.weights[test].sum()
             part, Y = X[test], self.Y[test]
             T, p, K = coefs.shape
-            scores = np.asarray(part @ np.ascontiguousarray(coefs.transpose(1, 0, 2)).reshape(p, T * K))
+            stacked = np.ascontiguousarray(coefs.transpose(1, 0, 2)).reshape(p, T * K)
+            scores = part @ stacked if sparse.issparse(part) else product(part, stacked)
             scores = scores.reshape(len(test), T, K) + intercepts
             if self.loss == "squared":
                 return v @ (Y - scores[:, :, 0] * problem.scale) ** 2
@@ -1327,8 +1338,7 @@ class SplitLBICV(_SplitLBIBase):
         splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
         self._check_splits(setting, splits)
         folds = setting.folds(splits)
-        bound = max(hessian_bound(problem, setting.operator, self.nu) for problem in [setting.problem, *folds])
-        schedule = self._schedule(setting, bound)
+        schedule = self._schedule(setting, setting.shared_bound(splits))
         errors = setting.heldout_errors(schedule, folds, splits, self.estimate == "sparse", self.n_jobs)
         mean = errors.mean(axis=1)
         place = int(mean.argmin())

@@ -80,6 +80,8 @@ def recursion(
         if k in recorded:
             bs.append(b.copy())
             gs.append(g.copy())
+        if k == max(recorded):
+            break
         eta = X @ b
         b0 = best_intercept(eta, Y, v, loss) if fit_intercept else 0.0
         gradient = -X.T @ (v[:, None] * (Y - mean_of(b0 + eta, loss)))

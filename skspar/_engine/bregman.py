@@ -63,6 +63,9 @@ class Smooth:
                 rest = product(X.T, self.v)
                 X -= rest
                 self.x_mean = self.x_mean + rest
+                # constant but for rounding
+                spread = np.maximum(X.max(axis=0), -X.min(axis=0))
+                X[:, spread <= 8.0 * np.finfo(np.float64).eps * np.abs(self.x_mean)] = 0.0
             else:
                 X = np.asfortranarray(X, dtype=np.float64)
         self.X = X
@@ -95,7 +98,7 @@ class Smooth:
     def gram(self):
         """X'VX, centred."""
         if self._gram is None:
-            self._gram = self.gram_block(np.arange(self.p))
+            self._gram = self._whole_gram()
         return self._gram
 
     @gram.setter
@@ -107,6 +110,11 @@ class Smooth:
         """Stored entries of X."""
         return self.X.nnz if self.is_sparse else self.n * self.p
 
+    def _whole_gram(self):
+        if self.is_sparse:
+            return self.gram_block(np.arange(self.p))
+        return self_product(np.sqrt(self.v)[:, None] * self.X)
+
     def gram_block(self, rows, columns=None):
         """Some of X'VX, centred."""
         if self.is_sparse:
@@ -115,8 +123,7 @@ class Smooth:
             shift = np.outer(self.x_mean[rows], self.x_mean[rows if columns is None else columns])
             return np.asfortranarray((left.T @ right).toarray() - shift)
         if columns is None:
-            whole = len(rows) == self.p
-            return self_product(np.sqrt(self.v)[:, None] * (self.X if whole else self.X[:, rows]))
+            return self_product(np.sqrt(self.v)[:, None] * self.X[:, rows])
         return product(self.X[:, rows].T, self.v[:, None] * self.X[:, columns])
 
     def residual(self, eta, b0=None):
@@ -140,7 +147,9 @@ class Smooth:
         return np.sqrt(np.einsum("ij,ij,i->j", self.X, self.X, self.v))
 
     def hessian_times(self, b):
-        """The Hessian at zero without curvature of the loss, ``X'VX b``, for a vector."""
+        """``X'VX b``, centred, for a vector."""
+        if self._gram is not None:
+            return product(self._gram, b)
         Xb = self.X @ b if self.is_sparse else product(self.X, b)
         w = self.v * Xb
         if self.is_sparse and self.fit_intercept:
@@ -150,8 +159,7 @@ class Smooth:
     def squared_norm(self):
         """Largest eigenvalue of X'VX."""
         if self.prefers_gram:
-            gram = self.gram
-            return top_eigenvalue(lambda b: product(gram, b), self.p)
+            return top_eigenvalue(self.hessian_times, self.p, gram=self.gram)
         small = not self.is_sparse and min(self.n, self.p) <= EXACT_NORM
         return top_eigenvalue(self.hessian_times, self.p, np.sqrt(self.v)[:, None] * self.X if small else None)
 
@@ -166,7 +174,9 @@ class Smooth:
         for t, B in enumerate(coefs):
             b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
             out[t] = b0
-        return out if self.is_sparse else out - centre
+        out = out if self.is_sparse else out - centre
+        # of several classes only the differences matter
+        return out - out.mean(axis=1, keepdims=True) if self.loss == "multinomial" else out
 
 
 class MomentSmooth:
@@ -200,7 +210,7 @@ class MomentSmooth:
 
     def squared_norm(self):
         """Largest eigenvalue of X'VX."""
-        return top_eigenvalue(self.hessian_times, self.p)
+        return top_eigenvalue(self.hessian_times, self.p, gram=self.gram)
 
     intercepts = Smooth.intercepts
 
@@ -348,10 +358,10 @@ def _least_norm(H, right):
     return vectors[:, keep] @ ((vectors[:, keep].T @ right) / values[keep])
 
 
-def _newton(problem, penalty, tol=1e-10, max_iter=50):
+def _newton(problem, penalty, tol=1e-5, max_iter=50):
     """The same for the logistic losses, by Newton's method; the first step where there is no minimum."""
     p, K, n, v = problem.p, problem.K, problem.n, problem.v
-    b, first = np.zeros((p, K)), None
+    b, first, least = np.zeros((p, K)), None, 0.0
     R, b0 = problem.at_zero, problem.b0_at_zero
 
     def objective(b, b0):
@@ -375,20 +385,23 @@ def _newton(problem, penalty, tol=1e-10, max_iter=50):
             return (problem.correlate(W) + penalty @ x.reshape(K, p).T).T.ravel()
 
         H = LinearOperator((p * K, p * K), matvec=hessian, dtype=np.float64)
-        # its right-hand side lies in the range, where conjugate gradients from zero stay
-        move = cg(H, gradient.T.ravel(), rtol=1e-10 if first is None else 1e-6, atol=0.0, maxiter=20 * p * K)[0]
+        # the right-hand side lies in the range, where conjugate gradients from zero stay but for rounding: no digits
+        # beyond those of the first gradient are asked for
+        least = 1e-11 * linalg.norm(gradient) if first is None else least
+        move = cg(H, gradient.T.ravel(), rtol=1e-9, atol=least, maxiter=20 * p * K)[0]
         move = move.reshape(K, p).T
         first = move if first is None else first
-        length = 1.0
-        while length > 1e-4:
+        length, decrease = 1.0, np.vdot(gradient, move)
+        while True:
             trial = b + length * move
             R_new, b0_new = problem.residual(problem.times(np.asfortranarray(trial)), b0)
             value_new = objective(trial, b0_new)
-            if value_new <= value - 1e-4 * length * np.vdot(gradient, move) or length < 1e-3:
+            if value_new <= value - 1e-4 * length * decrease or length < 1e-3 or decrease <= 1e-8 * value:
                 break
             length *= 0.5
         b, R, b0 = trial, R_new, b0_new
-        small = np.abs(move).max() * length <= tol * np.abs(b).max()
+        # the error is of the order of the square of the last step; one more would be led by rounding
+        small = length == 1.0 and np.abs(move).max() <= tol * np.abs(b).max()
         value = min(value, value_new)
         if small:
             return b

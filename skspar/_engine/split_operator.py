@@ -102,11 +102,13 @@ class SplitOperator:
         return out
 
 
-def top_eigenvalue(multiply, size, matrix=None):
-    """Largest eigenvalue of a positive semidefinite operator; ``matrix`` M where the operator is M'M.
+def top_eigenvalue(multiply, size, matrix=None, gram=None):
+    """Largest eigenvalue of a positive semidefinite operator; ``gram`` is its matrix, or ``matrix`` M where it is M'M.
 
     Exact up to 600 rows or columns, else from below by Lanczos' method.
     """
+    if gram is not None and size <= EXACT_NORM:
+        return _top(gram)
     if matrix is not None and min(matrix.shape) <= EXACT_NORM:
         few = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
         return _top(few @ few.T if sparse.issparse(few) else self_product(few.T))
