@@ -2,6 +2,7 @@
 
 from . import datasets
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from .inspection import RegularizationPathDisplay
 from .split_lbi import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
 
 __version__ = "0.1.0.dev0"
@@ -10,6 +11,7 @@ __all__ = [
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",
+    "RegularizationPathDisplay",
     "SplitLBI",
     "SplitLBICV",
     "SplitLBIClassifier",

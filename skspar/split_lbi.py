@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, ClassifierTags, RegressorTags, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
@@ -346,6 +346,7 @@ class _Setting:
 
     def __init__(self, X, y, loss, sample_weight, D, nu, groups, names, fit_intercept, operator=None, units=None):
         self.weights = _check_weights(sample_weight, X)
+        _check_range(X)
         self.classes, self.loss, self.nu = None, loss, nu
         Y = np.asarray(y)
         if loss != "squared":
@@ -397,8 +398,8 @@ class _Setting:
             )
         except StepTooLong as error:
             raise ValueError(
-                f"step={step!r} is not stable: it must be smaller than 2 / (kappa lambda_max) = {error}, with lambda_max "
-                "the largest eigenvalue of the Hessian in b and gamma."
+                f"step={step!r} is not stable: it must be smaller than 2 / (kappa lambda_max) = {error}, with "
+                "lambda_max the largest eigenvalue of the Hessian in b and gamma."
             ) from None
         except TooManySteps as error:
             raise ValueError(
@@ -424,8 +425,8 @@ class _Setting:
             intercepts=_public(problem.intercepts(found.coefs), scale, dtype),
             intercepts_sparse=_public(problem.intercepts(coefs_sparse), scale, dtype),
             first_entry=entries,
-            kappa=schedule.kappa * scale,
-            step=schedule.step / scale,
+            kappa=float(schedule.kappa) * float(scale),
+            step=float(schedule.step) / float(scale),
             n_steps=schedule.recorded.copy(),
         )
         _check_finite(out.coefs, out.gammas, out.intercepts)
@@ -487,7 +488,8 @@ def _public(values, scale, dtype):
     """(n_times, ..., K) as (..., n_times) for one column and (K, ..., n_times) for several, in the user's units."""
     values = np.moveaxis(values, 0, -1)
     values = values[..., 0, :] if values.shape[-2] == 1 else np.moveaxis(values, -2, 0)
-    return np.ascontiguousarray(values * scale, dtype=dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(values * scale, dtype=dtype)
 
 
 def _check_finite(*arrays):
@@ -495,6 +497,17 @@ def _check_finite(*arrays):
         raise ValueError(
             "X or y must have smaller entries, or kappa must be smaller: the iterates are not finite (numbers beyond "
             "the range of floating point)."
+        )
+
+
+def _check_range(X):
+    """Refuse features whose squares, summed, leave the range of floating point."""
+    values = X.data if sparse.issparse(X) else X
+    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+    if largest > 1e140 or 0.0 < largest < 1e-140:
+        raise ValueError(
+            "X must have its largest absolute value between 1e-140 and 1e140, so that squares are finite; it is "
+            f"{largest:g}."
         )
 
 
@@ -643,9 +656,9 @@ class _SplitLBIBase(BaseEstimator):
         self.gamma_path_ = path.gammas
         self.first_entry_ = path.first_entry
         self.kappa_, self.step_, self.n_steps_ = path.kappa, path.step, int(path.n_steps[-1])
-        self.t_ = float(path.times[-1]) if isinstance(t, str) else float(t)
+        self.t_ = path.times[-1] if isinstance(t, str) else t
         self.coef_, self.intercept_ = self._at(self.t_)
-        self.gamma_ = self._interpolated(self.gamma_path_, self.t_)
+        self.gamma_, self.t_ = self._interpolated(self.gamma_path_, self.t_), float(self.t_)
         if setting.loss != "squared" and self.gamma_.ndim == 1:
             self.gamma_ = self.gamma_[None]
         return self
@@ -654,7 +667,8 @@ class _SplitLBIBase(BaseEstimator):
         """Linear between the times of the path; the last axis of ``values`` is time."""
         if isinstance(t, bool) or not isinstance(t, Real) or not self.times_[0] <= t <= self.times_[-1]:
             raise ValueError(
-                f"t must be 'last' or a time of the path, from {self.times_[0]:.6g} to {self.times_[-1]:.6g}; got {t!r}."
+                f"t must be 'last' or a time of the path, from {self.times_[0]:.6g} to {self.times_[-1]:.6g}; got "
+                f"{t!r}."
             )
         place = int(np.searchsorted(self.times_, t, side="left"))
         if self.times_[place] == t:
@@ -797,7 +811,10 @@ class SplitLBI(RegressorMixin, _SplitLBIBase):
     array([...])
     """
 
-    _parameter_constraints: dict = {**ESTIMATOR_CONSTRAINTS, "t": [StrOptions({"last"}), Interval(Real, 0, None, closed="neither")]}
+    _parameter_constraints: dict = {
+        **ESTIMATOR_CONSTRAINTS,
+        "t": [StrOptions({"last"}), Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(
         self,
@@ -975,10 +992,13 @@ class SplitLBIClassifier(ClassifierMixin, _SplitLBIBase):
     >>> X, y = load_iris(return_X_y=True)
     >>> model = SplitLBIClassifier(groups=1).fit(StandardScaler().fit_transform(X), y)
     >>> [int(j) for j in model.first_entry_.argsort()]
-    [2, 3, 0, 1]
+    [3, 2, 1, 0]
     """
 
-    _parameter_constraints: dict = {**ESTIMATOR_CONSTRAINTS, "t": [StrOptions({"last"}), Interval(Real, 0, None, closed="neither")]}
+    _parameter_constraints: dict = {
+        **ESTIMATOR_CONSTRAINTS,
+        "t": [StrOptions({"last"}), Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(
         self,
@@ -1041,7 +1061,7 @@ class SplitLBIClassifier(ClassifierMixin, _SplitLBIBase):
         return self._take(setting.path(self._schedule(setting), X.dtype), setting, self.t)
 
     def decision_function(self, X, t=None):
-        """Scores of the classes, at any time of the path.
+        """Compute scores of the classes, at any time of the path.
 
         Parameters
         ----------
@@ -1075,7 +1095,7 @@ class SplitLBIClassifier(ClassifierMixin, _SplitLBIBase):
         return self._labels(X, t)
 
     def predict_proba(self, X, t=None):
-        """Class probabilities, at any time of the path.
+        """Compute class probabilities, at any time of the path.
 
         Parameters
         ----------
@@ -1092,7 +1112,7 @@ class SplitLBIClassifier(ClassifierMixin, _SplitLBIBase):
         return self._probabilities(X, t)
 
     def predict_log_proba(self, X, t=None):
-        """Logarithms of the class probabilities, at any time of the path.
+        """Compute logarithms of the class probabilities, at any time of the path.
 
         Parameters
         ----------
@@ -1401,7 +1421,7 @@ class SplitLBICV(_SplitLBIBase):
 
     @available_if(_is_classifier)
     def decision_function(self, X, t=None):
-        """Scores of the classes, with the logistic loss.
+        """Compute scores of the classes, with the logistic loss.
 
         Parameters
         ----------
@@ -1419,7 +1439,7 @@ class SplitLBICV(_SplitLBIBase):
 
     @available_if(_is_classifier)
     def predict_proba(self, X, t=None):
-        """Class probabilities, with the logistic loss.
+        """Compute class probabilities, with the logistic loss.
 
         Parameters
         ----------
@@ -1437,7 +1457,7 @@ class SplitLBICV(_SplitLBIBase):
 
     @available_if(_is_classifier)
     def predict_log_proba(self, X, t=None):
-        """Logarithms of the class probabilities, with the logistic loss.
+        """Compute logarithms of the class probabilities, with the logistic loss.
 
         Parameters
         ----------
@@ -1454,7 +1474,7 @@ class SplitLBICV(_SplitLBIBase):
         return _log_probabilities(self._scores(X, t))
 
     def score(self, X, y, sample_weight=None):
-        """R2 of the predictions, or with the logistic loss their accuracy.
+        """Compute R2 of the predictions, or with the logistic loss their accuracy.
 
         Parameters
         ----------

@@ -92,7 +92,7 @@ def test_path_is_the_literal_recursion(loss, kind, grouped, seed):
         sparse.csr_array(X) if is_sparse else X, y, D=given, nu=nu, kappa=rng.uniform(2, 6), t_ratio=12, n_times=15,
         loss=loss, groups=groups, fit_intercept=fit_intercept, sample_weight=weights,
     )  # fmt: skip
-    assert 0 < np.isfinite(path.first_entry).sum()
+    assert np.isfinite(path.first_entry).sum() > 0
     options = dict(loss=loss, groups=groups, weights=weights, fit_intercept=fit_intercept)
     assert_same(path, literal(path, X, y, D, nu, **options))
     if fit_intercept:
@@ -219,7 +219,11 @@ def test_first_time_of_groups_and_of_the_plain_iteration(rng):
 def test_default_step_is_the_published_one(rng):
     X, y = random_problem(rng, "squared", 30, 8)
     for D in (None, "fused", rng.normal(size=(5, 8))):
-        norm = 1.0 if D is None else steepest_norm(X, np.diff(np.eye(8), axis=0) if isinstance(D, str) else D, 1, None, True)[1]
+        norm = (
+            1.0
+            if D is None
+            else steepest_norm(X, np.diff(np.eye(8), axis=0) if isinstance(D, str) else D, 1, None, True)[1]
+        )
         path = split_lbi_path(X, y, D=D, nu=2.0, kappa=30.0, kappa_units="raw")
         top = steepest_norm(X, None, None, None, True)[0]
         assert path.kappa == pytest.approx(30.0)
@@ -303,7 +307,13 @@ def test_types_and_orders(loss, dtype, rng):
     X, y = random_problem(rng, loss, 30, 6)
     X = X.astype(dtype)
     expected = split_lbi_path(X.astype(np.float64), y, loss=loss, kappa=5, t_ratio=10)
-    for Z in (np.ascontiguousarray(X), np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], sparse.csr_array(X), sparse.csc_matrix(X)):
+    for Z in (
+        np.ascontiguousarray(X),
+        np.asfortranarray(X),
+        np.repeat(X, 2, axis=1)[:, ::2],
+        sparse.csr_array(X),
+        sparse.csc_matrix(X),
+    ):
         if not sparse.issparse(Z):
             Z.setflags(write=False)
         before = dense(Z).copy()
@@ -339,7 +349,9 @@ def test_one_row(nu):
 
 
 @pytest.mark.parametrize("n, p", [(60, 12), (20, 40)])
-@pytest.mark.parametrize("nu, kind", [(None, "none"), (0.8, "none"), (0.8, "fused"), (0.5, "dependent"), (1.5, "edges")])
+@pytest.mark.parametrize(
+    "nu, kind", [(None, "none"), (0.8, "none"), (0.8, "fused"), (0.5, "dependent"), (1.5, "edges")]
+)
 def test_conditions_of_the_inverse_scale_space_flow(n, p, nu, kind, rng):
     X, y = random_problem(rng, "squared", n, p)
     weights = rng.uniform(0.3, 2, n)

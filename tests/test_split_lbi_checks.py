@@ -51,14 +51,20 @@ def test_checks_that_check_estimator_leaves_out(estimator, name):
 
 
 # the checks cannot know that D has a row for each pair of neighbours
-@pytest.mark.parametrize("D", ["fused", "fused+identity", [(0, 1), (2, 0)], sparse.random_array((7, 4), density=0.8, rng=0)])
-@pytest.mark.parametrize("est", [SplitLBI(**SHORT), SplitLBIClassifier(**SHORT), SplitLBICV(cv=3, **SHORT)], ids=lambda est: type(est).__name__)
+@pytest.mark.parametrize(
+    "D", ["fused", "fused+identity", [(0, 1), (2, 0)], sparse.random_array((7, 4), density=0.8, rng=0)]
+)
+@pytest.mark.parametrize(
+    "est",
+    [SplitLBI(**SHORT), SplitLBIClassifier(**SHORT), SplitLBICV(cv=3, **SHORT)],
+    ids=lambda est: type(est).__name__,
+)
 def test_operators_in_every_estimator(est, D, rng):
     X = rng.normal(size=(60, 4))
     score = X @ [2.0, 2.0, 0.0, 0.0] + 0.1 * rng.normal(size=60)
     y = score > 0 if isinstance(est, SplitLBIClassifier) else score
     model = clone(est).set_params(D=D).fit(X, y)
-    n_rows = {"fused": 3, "fused+identity": 7}.get(D, None) if isinstance(D, str) else (2 if isinstance(D, list) else 7)
+    n_rows = {"fused": 3, "fused+identity": 7}.get(D) if isinstance(D, str) else (2 if isinstance(D, list) else 7)
     assert model.first_entry_.shape == (n_rows,)
     assert model.score(X, y) > 0.8
     np.testing.assert_array_equal(clone(model).fit(X, y).coef_, model.coef_)

@@ -72,13 +72,13 @@ cdef void _logistic_residual(
     double *prob, double *r
 ) noexcept nogil:
     """``r = v (y - sigma(b0 + eta))`` with the b0 that makes its sum zero, searched from b0 on."""
-    cdef Py_ssize_t i, trial
+    cdef Py_ssize_t i, _trial
     cdef double s, h, x, move, start = b0[0], low = -1e300, high = 1e300, e
     if intercept:
         # where the intercept is heading
         start = b0[0] + (b0[0] - last[0])
         last[0] = b0[0]
-    for trial in range(200):
+    for _trial in range(200):
         s = h = 0.0
         for i in range(n):
             x = start + eta[i]
@@ -316,15 +316,17 @@ cdef void _gemv(
     """``out = M x`` or ``M' x`` by one thread: calls this small are not divided, and waiting for others costs more."""
     cdef int step = max(1, 9000 // max(n, 1)), j = 0, columns, one = 1
     cdef double unit = 1.0, keep = 0.0
+    cdef const double *part
     if not transposed:
         memset(out, 0, n * sizeof(double))
         keep = 1.0
     while j < p:
         columns = min(step, p - j)
+        part = M + <Py_ssize_t> j * n
         if transposed:
-            dgemv("T", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x, &one, &keep, out + j, &one)
+            dgemv("T", &n, &columns, &unit, <double *> part, &n, <double *> x, &one, &keep, out + j, &one)
         else:
-            dgemv("N", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x + j, &one, &keep, out, &one)
+            dgemv("N", &n, &columns, &unit, <double *> part, &n, <double *> x + j, &one, &keep, out, &one)
         j += columns
 
 
@@ -470,8 +472,8 @@ def iterate_gram(
 
     ``total`` receives the sum of the coefficients before each step taken.
     """
-    cdef Py_ssize_t w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
-    cdef int size = <int> w, one = 1, many
+    cdef Py_ssize_t w = z.shape[0], j, last = recorded[recorded.shape[0] - 1]
+    cdef int size = <int> w, one = 1
     cdef double[::1] gradient = np.zeros(w), origin = np.zeros(w), start = np.array(g)
     cdef double drift = 0.0, away, x
     cdef bint watch = drift_limit < 1e300, begun = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import LinearOperator, cg, eigsh
+from scipy.sparse.linalg import LinearOperator, cg
 
 from ._blas import product, self_product
 from ._bregman import iterate_gram, iterate_modal, iterate_plain, iterate_split, residual
@@ -242,9 +242,7 @@ def fold_problems(problem, splits):
     y_origin = problem.y_mean[0] / problem.scale
     make = [*whole], x_origin, y_origin, problem.scale, problem.fit_intercept
     problem.gram = MomentSmooth(*make[0], *make[1:]).gram
-    return [
-        MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts
-    ]
+    return [MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts]
 
 
 def _matrix_arrays(X):
@@ -285,7 +283,9 @@ class Units:
             return kappa * np.sign(Z) * np.maximum(np.abs(Z) - 1.0, 0.0)
         norms = self.norms(Z)
         factors = np.zeros(len(Z))
-        factors[self.rows] = np.repeat(np.where(norms > 1.0, 1.0 - 1.0 / np.maximum(norms, 1.0), 0.0), np.diff(self.ptr))
+        factors[self.rows] = np.repeat(
+            np.where(norms > 1.0, 1.0 - 1.0 / np.maximum(norms, 1.0), 0.0), np.diff(self.ptr)
+        )
         return kappa * factors[:, None] * Z
 
     def rows_of(self, units):
@@ -333,7 +333,6 @@ class TooManySteps(ValueError):
 
 def solution_at_zero(problem, operator, nu):
     """b that minimises ``L(b) + ||D b||^2 / (2 nu)``, (p, K): what b tends to as long as gamma is zero."""
-    p, K = problem.p, problem.K
     D = operator.matrix
     penalty = (D.T @ D) / nu
     if problem.loss == "squared":
@@ -360,7 +359,7 @@ def _least_norm(H, right):
 
 def _newton(problem, penalty, tol=1e-5, max_iter=50):
     """The same for the logistic losses, by Newton's method; the first step where there is no minimum."""
-    p, K, n, v = problem.p, problem.K, problem.n, problem.v
+    p, K, v = problem.p, problem.K, problem.v
     b, first, least = np.zeros((p, K)), None, 0.0
     R, b0 = problem.at_zero, problem.b0_at_zero
 
@@ -471,14 +470,12 @@ def make_schedule(
 
 
 def transferred(schedule, problem, other, operator, units):
-    """The schedule of a problem for another with the same unknowns: same times, step and damping in their data's units."""
+    """The schedule of a problem for another with the same unknowns: times, step and damping of the data stay."""
     ratio = other.scale / problem.scale
     if schedule.still is not None:
         b = solution_at_zero(other, operator, schedule.nu) if operator else np.zeros((other.p, other.K))
         return replace(schedule, still=b)
-    moved = replace(
-        schedule, kappa=schedule.kappa / ratio, step=schedule.step * ratio, offset=schedule.offset * ratio
-    )
+    moved = replace(schedule, kappa=schedule.kappa / ratio, step=schedule.step * ratio, offset=schedule.offset * ratio)
     if schedule.start is not None:
         if operator is None:
             b, rate = np.zeros((other.p, other.K)), other.q
@@ -799,7 +796,9 @@ def _grown_gram(problem, G, W, added, whole):
     if whole:
         block = problem.gram[np.ix_(np.concatenate([W, added]), added)]
     else:
-        block = np.vstack([problem.gram_block(W, added), problem.gram_block(added)]) if old else problem.gram_block(added)
+        block = (
+            np.vstack([problem.gram_block(W, added), problem.gram_block(added)]) if old else problem.gram_block(added)
+        )
     G[:size, old:size] = block
     G[old:size, :old] = block[:old].T
     return G

@@ -1,8 +1,8 @@
 """The inverse scale space flow of the l1 norm, from event to event.
 
-For a quadratic ``1/2 g'A g - a'g`` the flow is ``dz/dt = a - A g`` with z in the subdifferential of ``||g||_1``. Between
-events g minimises the quadratic over ``{g : g_j z_j >= 0 where |z_j| = 1, g_j = 0 elsewhere}`` and z is linear in t, so
-the path is a sequence of sign-constrained least-squares problems, each started from the one before.
+For a quadratic ``1/2 g'A g - a'g`` the flow is ``dz/dt = a - A g`` with z in the subdifferential of ``||g||_1``.
+Between events g minimises the quadratic over ``{g : g_j z_j >= 0 where |z_j| = 1, g_j = 0 elsewhere}`` and z is linear
+in t: the path is a sequence of sign-constrained least-squares problems, each started from the one before.
 """
 
 from dataclasses import dataclass

@@ -36,8 +36,8 @@ class SplitOperator:
         self.matrix = matrix
         self.shape = m, p = matrix.shape
         counts = np.diff(matrix.indptr)
-        self.is_identity = m == p and matrix.nnz == p and bool(
-            np.all(matrix.indices == np.arange(p)) and np.all(matrix.data == 1.0)
+        self.is_identity = (
+            m == p and matrix.nnz == p and bool(np.all(matrix.indices == np.arange(p)) and np.all(matrix.data == 1.0))
         )
         self.is_graph = self._ends(counts)
         self.row_norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
@@ -50,7 +50,7 @@ class SplitOperator:
         return matrix.data, matrix.indices.astype(np.int32, copy=False), matrix.indptr.astype(np.int32, copy=False)
 
     def _ends(self, counts):
-        """Whether each row is an edge or fixes one entry; keeps both ends of the edges, twice the same for the latter."""
+        """Whether each row is an edge or fixes one entry; keeps the ends, twice the same for the latter."""
         if np.any(counts > 2):
             return False
         first = self.matrix.indptr[:-1][counts > 0]
@@ -80,7 +80,9 @@ class SplitOperator:
         out = np.empty_like(b)
         for c in range(b.shape[1]):
             # LSMR from zero gives the solution of least norm, which is the part of b that D sees
-            out[:, c] = b[:, c] - lsmr(off, off @ b[:, c], atol=1e-14, btol=1e-14, conlim=0, maxiter=20 * max(off.shape))[0]
+            out[:, c] = (
+                b[:, c] - lsmr(off, off @ b[:, c], atol=1e-14, btol=1e-14, conlim=0, maxiter=20 * max(off.shape))[0]
+            )
         return out
 
     def _averages(self, b, support):
