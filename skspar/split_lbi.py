@@ -489,7 +489,8 @@ def _public(values, scale, dtype):
     values = np.moveaxis(values, 0, -1)
     values = values[..., 0, :] if values.shape[-2] == 1 else np.moveaxis(values, -2, 0)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(values * scale, dtype=dtype)
+        # in the memory order of the kernels: what is read most is a column, the coefficients at a time
+        return np.multiply(values, scale, dtype=dtype, casting="same_kind")
 
 
 def _check_finite(*arrays):

@@ -140,6 +140,34 @@ def test_working_set_of_the_logistic_losses_misses_nothing(loss, rng):
     assert_same(path, literal(path, X, y, None, None, loss=loss))
 
 
+@pytest.mark.parametrize("p", [3, 60, 1001])
+@pytest.mark.parametrize("options", [dict(), dict(fit_intercept=True), dict(start="first_entry")])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_chains(p, options, weighted, rng, monkeypatch):
+    """Differences of neighbours and a tridiagonal Hessian have a kernel of their own, here for tiles of all sizes."""
+    calls = []
+    kernel = bregman.iterate_chain
+    monkeypatch.setattr(bregman, "iterate_chain", lambda *arguments: calls.append(1) or kernel(*arguments))
+    monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: False)
+    y = np.sqrt(p) * (np.resize(np.repeat(3 * rng.normal(size=5), p // 5 + 1), p) + rng.normal(size=p))
+    X = sparse.diags_array(np.sqrt(p) * rng.uniform(1, 2, p), format="csr")
+    s = rng.uniform(0.3, 2, p) if weighted else None
+    options = dict(D="fused", fit_intercept=False, sample_weight=s, kappa=4, t_ratio=10, n_times=10) | options
+    path = split_lbi_path(X, y, **options)
+    assert calls
+    if p < 100 and "start" not in options:
+        fitted = options["fit_intercept"]
+        assert_same(path, literal(path, X, y, np.diff(np.eye(p), axis=0), 1.0, weights=s, fit_intercept=fitted))
+    # the same with the signs of D turned is left to the general kernel
+    turned = sparse.diags_array([np.ones(p - 1), -np.ones(p - 1)], offsets=[0, 1], shape=(p - 1, p))
+    other = split_lbi_path(X, y, **(options | {"D": turned, "step": path.step}))
+    assert len(calls) == 1
+    np.testing.assert_allclose(path.gammas, -other.gammas, atol=1e-8)
+    np.testing.assert_allclose(path.coefs, other.coefs, atol=1e-8)
+    np.testing.assert_allclose(path.coefs_sparse, other.coefs_sparse, atol=1e-8)
+    np.testing.assert_allclose(path.first_entry, other.first_entry, rtol=1e-9)
+
+
 @pytest.mark.parametrize("kind", ["plain", "none", "fused"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_start_at_the_first_entry(loss, kind, rng):

@@ -12,7 +12,7 @@ As long as the drift stays within its limit, none of the other rows can have bec
 """
 import numpy as np
 
-from libc.math cimport exp, fabs, log, sqrt
+from libc.math cimport copysign, exp, fabs, log, sqrt
 from libc.string cimport memset
 from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv
 from scipy.linalg.cython_lapack cimport dposv
@@ -582,3 +582,116 @@ def iterate_modal(
             k += 1
             _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
     return k, place, drift
+
+
+cdef enum:
+    # rows that stay in the fastest cache while both updates pass over them
+    TILE = 1000
+
+
+cdef void _chain_tile(
+    Py_ssize_t n, const double *middle, const double *side, const double *constant, const double *b, double *b_new,
+    double *g, double *z, double pull, double rate, double kappa, double before
+) noexcept nogil:
+    """Updates of b[0..n) and of the differences between b[i] and b[i + 1]; ``before`` is the old g[-1].
+
+    Written so that compilers vectorise it: no branches, and ``max(x, 0)`` as ``(x + |x|) / 2``.
+    """
+    cdef Py_ssize_t i
+    cdef double x, a
+    b_new[0] = middle[0] * b[0] + side[-1] * b[-1] + side[0] * b[1] + constant[0] + pull * (before - g[0])
+    for i in range(1, n):
+        b_new[i] = (
+            middle[i] * b[i] + side[i - 1] * b[i - 1] + side[i] * b[i + 1] + constant[i] + pull * (g[i - 1] - g[i])
+        )
+    for i in range(n):
+        x = z[i] + rate * (b[i + 1] - b[i] - g[i])
+        a = fabs(x) - 1.0
+        a = 0.5 * (a + fabs(a))
+        z[i] = x
+        g[i] = kappa * copysign(a, x)
+
+
+cdef double _total_inside(const double *g, const double *out, Py_ssize_t n) noexcept nogil:
+    """Sum of |g| over the rows with ``out`` = 1."""
+    cdef Py_ssize_t i = 0
+    cdef double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0
+    while i + 4 <= n:
+        s0 += fabs(g[i]) * out[i]
+        s1 += fabs(g[i + 1]) * out[i + 1]
+        s2 += fabs(g[i + 2]) * out[i + 2]
+        s3 += fabs(g[i + 3]) * out[i + 3]
+        i += 4
+    while i < n:
+        s0 += fabs(g[i]) * out[i]
+        i += 1
+    return s0 + s1 + s2 + s3
+
+
+def iterate_chain(
+    const double[::1] diagonal, const double[::1] off, const double[::1] mean, const double[::1] q, double nu,
+    double kappa, double delta, double[::1] b, double[::1] z, double[::1] g, Py_ssize_t[::1] first,
+    const Py_ssize_t[::1] recorded, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
+):
+    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours.
+
+    The Hessian in b is tridiagonal (``diagonal``, ``off``), D'D / nu included, less ``mean mean'``.
+    """
+    cdef Py_ssize_t p = b.shape[0], m = p - 1, k = 0, place = 0, i, tile, size
+    cdef Py_ssize_t last = recorded[recorded.shape[0] - 1]
+    cdef double quick = kappa * delta, pull = kappa * delta / nu, rate = delta / nu, before, following, x
+    cdef bint centred = np.any(mean)
+    # with a margin of one entry on either side
+    cdef double[::1] one = np.zeros(p + 2), other = np.zeros(p + 2), gaps = np.zeros(p + 1)
+    cdef double[::1] middle = np.zeros(p + 2), side = np.zeros(p + 2), constant = np.zeros(p + 2)
+    cdef double[::1] dual = np.zeros(p + 1), outside = np.zeros(p + 1)
+    cdef double *old = &one[1]
+    cdef double *new = &other[1]
+    cdef double *gamma = &gaps[0]
+    for i in range(p):
+        old[i] = b[i]
+        middle[i + 1] = 1.0 - quick * diagonal[i]
+        constant[i + 1] = quick * q[i]
+    for i in range(m):
+        side[i + 1] = -quick * off[i]
+        gamma[i] = g[i]
+        dual[i] = z[i]
+        outside[i] = 1.0
+    with nogil:
+        while True:
+            while place < recorded.shape[0] and recorded[place] == k:
+                for i in range(p):
+                    out_b[place, i, 0] = old[i]
+                for i in range(m):
+                    # not minus zero
+                    out_g[place, i, 0] = gamma[i] + 0.0
+                place += 1
+            if k == last:
+                break
+            before = 0.0
+            tile = 0
+            while tile < m:
+                size = min(<Py_ssize_t> TILE, m - tile)
+                following = gamma[tile + size - 1]
+                _chain_tile(
+                    size, &middle[tile + 1], &side[tile + 1], &constant[tile + 1], old + tile, new + tile,
+                    gamma + tile, &dual[tile], pull, rate, kappa, before
+                )
+                before = following
+                if _total_inside(gamma + tile, &outside[tile], size) > 0.0:
+                    for i in range(tile, tile + size):
+                        if gamma[i] != 0.0 and outside[i] != 0.0:
+                            outside[i] = 0.0
+                            first[i] = k + 1
+                tile += size
+            new[m] = middle[m + 1] * old[m] + side[m] * old[m - 1] + constant[m + 1] + pull * before
+            if centred:
+                x = 0.0
+                for i in range(p):
+                    x += mean[i] * old[i]
+                x *= quick
+                for i in range(p):
+                    new[i] += x * mean[i]
+            old, new = new, old
+            k += 1
+    return k

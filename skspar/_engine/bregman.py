@@ -17,7 +17,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ._blas import product, self_product
-from ._bregman import iterate_gram, iterate_modal, iterate_plain, iterate_split, residual
+from ._bregman import iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split, residual
 from .split_operator import EXACT_NORM, top_eigenvalue
 
 LOSSES = {"squared": 0, "logistic": 1, "multinomial": 2}
@@ -440,7 +440,7 @@ def make_schedule(
     negligible = 1e-12 * np.sqrt(operator.squared_norm) * np.abs(b).max(initial=0.0) / nu if operator else 0.0
     if not size > negligible:
         nominal = np.geomspace(1.0, t_ratio, n_times) / problem.scale
-        return Schedule(nu, kappa, 1.0, 0.0, np.arange(1, n_times + 1), None, b, nominal)
+        return Schedule(nu, kappa, 1.0, 0.0, np.zeros(n_times, dtype=np.intp), None, b, nominal)
     first = 1.0 / size
     kappa = kappa * reach if relative else kappa / problem.scale
     if bound is None:
@@ -554,12 +554,30 @@ def run(problem, operator, units, schedule):
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
+    chain = _chain(problem, operator, units, schedule.nu)
+    if chain is not None:
+        iterate_chain(
+            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], g[:, 0], first,
+            schedule.recorded, coefs, gammas,
+        )  # fmt: skip
+        return Path(coefs, gammas, first)
     iterate_split(
         problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
         *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
         b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
     )  # fmt: skip
     return Path(coefs, gammas, first)
+
+
+def _chain(problem, operator, units, nu):
+    """Diagonals and mean of the Hessian in b if D takes differences of neighbours and it is tridiagonal, else None."""
+    if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
+        return None
+    gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
+    if np.any(np.abs(gram.row - gram.col) > 1):
+        return None
+    H = gram.tocsr() + (operator.matrix.T @ operator.matrix) / nu
+    return H.diagonal().astype(np.float64), H.diagonal(1).astype(np.float64), problem.x_mean
 
 
 def _eigenbasis_pays(problem, operator, n_steps):

@@ -21,6 +21,8 @@ class SplitOperator:
     matrix : CSR matrix of shape (m, p)
     is_identity : bool
         Whether D is the identity.
+    is_chain : bool
+        Whether D takes the differences of neighbours.
     is_graph : bool
         Whether every row is a multiple of ``e_i - e_j`` or of ``e_i``.
     squared_norm : float
@@ -40,8 +42,20 @@ class SplitOperator:
             m == p and matrix.nnz == p and bool(np.all(matrix.indices == np.arange(p)) and np.all(matrix.data == 1.0))
         )
         self.is_graph = self._ends(counts)
+        i = np.arange(m)
+        self.is_chain = bool(
+            m == p - 1
+            and matrix.nnz == 2 * m
+            and np.all(matrix.indices == np.column_stack([i, i + 1]).ravel())
+            and np.all(matrix.data == np.tile([-1.0, 1.0], m))
+        )
         self.row_norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-        self.squared_norm = 1.0 if self.is_identity else top_eigenvalue(lambda x: matrix.T @ (matrix @ x), p, matrix)
+        if self.is_identity:
+            self.squared_norm = 1.0
+        elif self.is_chain:
+            self.squared_norm = 4.0 * np.cos(0.5 * np.pi / p) ** 2
+        else:
+            self.squared_norm = top_eigenvalue(lambda x: matrix.T @ (matrix @ x), p, matrix)
 
     @property
     def arrays(self):
@@ -88,13 +102,18 @@ class SplitOperator:
     def _averages(self, b, support):
         """Means over the components that the rows off the support connect; zero where such a row fixes an entry."""
         p = len(b)
-        off = ~support[self._rows]
-        heads, tails = self._heads[off], self._tails[off]
-        edges = sparse.coo_matrix((np.ones(len(heads)), (heads, tails)), shape=(p, p))
-        count, label = connected_components(edges, directed=False)
+        if self.is_chain:
+            label = np.concatenate(([0], np.cumsum(support)))
+            count = int(label[-1]) + 1
+            fixed = np.zeros(count, dtype=bool)
+        else:
+            off = ~support[self._rows]
+            heads, tails = self._heads[off], self._tails[off]
+            edges = sparse.coo_matrix((np.ones(len(heads)), (heads, tails)), shape=(p, p))
+            count, label = connected_components(edges, directed=False)
+            fixed = np.zeros(count, dtype=bool)
+            fixed[label[heads[heads == tails]]] = True
         sizes = np.bincount(label, minlength=count)
-        fixed = np.zeros(count, dtype=bool)
-        fixed[label[heads[heads == tails]]] = True
         out = np.empty_like(b)
         for c in range(b.shape[1]):
             mean = np.bincount(label, weights=b[:, c], minlength=count) / sizes
