@@ -25,10 +25,9 @@ def published_problem(rng):
 
 
 def published_table(quick):
-    from sklearn.linear_model import lasso_path
     from sklearn.metrics import roc_auc_score
 
-    from skspar import split_lbi_path
+    from skspar import group_lasso_path, split_lbi_path
 
     published = {1.0: (0.98442, 0.01868), 5.0: (0.99688, 0.00646), 10.0: (0.99819, 0.00412)}
     repeats = 20 if quick else 400
@@ -39,7 +38,7 @@ def published_table(quick):
             options = dict(kappa=200.0, kappa_units="raw", t_ratio=20.0, n_times=20, fit_intercept=False)
             first = split_lbi_path(X, y, nu=nu, **options).first_entry
             aucs[nu].append(roc_auc_score(truth, -np.where(np.isfinite(first), first, 1e300)))
-        alphas, coefs, _ = lasso_path(X, y, n_alphas=1000, eps=1e-4)
+        alphas, coefs, _ = group_lasso_path(X, y, alphas=1000, eps=1e-4)
         entered = (coefs != 0).any(axis=1)
         at = np.where(entered, alphas[np.argmax(coefs != 0, axis=1)], -1.0)
         aucs["lasso"].append(roc_auc_score(truth, at))
