@@ -81,7 +81,7 @@ def tiers(file):
     groups = np.unique(path.coefs_sparse[:, at].round(8), return_inverse=True)[1]
     same = (groups[:, None] == groups) == (tier[:, None] == tier)
     print(
-        f"\n{len(rows)} games of {p} players in three tiers: at time {path.times[at]:.3g} there are {levels[at]} groups,"
+        f"\n{len(rows)} games of {p} players in three tiers. Time {path.times[at]:.3g}: there are {levels[at]} groups,"
     )
     print(f"which agree with the tiers on {same[np.triu_indices(p, 1)].mean():.0%} of all pairs of players")
 
