@@ -14,7 +14,7 @@ import numpy as np
 
 from libc.math cimport copysign, exp, fabs, log, sqrt
 from libc.string cimport memset
-from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv
+from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv, dswap
 from scipy.linalg.cython_lapack cimport dposv
 
 cdef enum:
@@ -462,22 +462,50 @@ def iterate_plain(
     return k, place, drift
 
 
+cdef void _exchange(
+    double *G, Py_ssize_t lead, Py_ssize_t w, Py_ssize_t i, Py_ssize_t j, double **vectors, Py_ssize_t n_vectors,
+    Py_ssize_t *index
+) noexcept nogil:
+    """Exchange two rows of the working set in a symmetric matrix, in vectors, and in the index."""
+    cdef int size = <int> w, one = 1, stride = <int> lead
+    cdef Py_ssize_t k
+    if i == j:
+        return
+    dswap(&size, G + i * lead, &one, G + j * lead, &one)
+    dswap(&size, G + i, &stride, G + j, &stride)
+    for k in range(n_vectors):
+        vectors[k][i], vectors[k][j] = vectors[k][j], vectors[k][i]
+    index[i], index[j] = index[j], index[i]
+
+
 def iterate_gram(
-    const double[::1, :] G, const double[::1] q, double kappa, double delta,
+    double[::1, :] G, double[::1] q, double kappa, double delta,
     const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] z, double[::1] g,
-    double[::1] total, const Py_ssize_t[::1] index, Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded,
+    double[::1] total, Py_ssize_t[::1] index, Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded,
     double[:, :, ::1] out, Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
 ):
     """`iterate_plain` for the squared loss, by the Gram matrix of the working set (the leading part of G).
 
-    ``total`` receives the sum of the coefficients before each step taken.
+    ``total`` receives the sum of the coefficients before each step taken. Unless there are units, the working set is
+    reordered, ``index`` and all that goes with it, so that nonzero coefficients come first.
     """
-    cdef Py_ssize_t w = z.shape[0], j, last = recorded[recorded.shape[0] - 1]
-    cdef int size = <int> w, one = 1
+    cdef Py_ssize_t w = z.shape[0], lead = G.shape[0], j, s, last = recorded[recorded.shape[0] - 1]
+    cdef int size = <int> w, leading = <int> lead, one = 1, done, columns
+    cdef int block = <int> max(1, 9000 // max(w, 1))
     cdef double[::1] gradient = np.zeros(w), origin = np.zeros(w), start = np.array(g)
-    cdef double drift = 0.0, away, x
-    cdef bint watch = drift_limit < 1e300, begun = False
+    cdef double drift = 0.0, away, minus = -1.0, unit = 1.0
+    cdef bint watch = drift_limit < 1e300, begun = False, sorting = unit_ptr.shape[0] == 0
+    cdef double *vectors[6]
+    if w:
+        vectors[0], vectors[1], vectors[2] = &q[0], &z[0], &g[0]
+        vectors[3], vectors[4], vectors[5] = &total[0], &origin[0], &start[0]
     with nogil:
+        s = 0 if sorting else w
+        if sorting:
+            for j in range(w):
+                if g[j] != 0.0:
+                    _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                    s += 1
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
                 for j in range(w):
@@ -487,10 +515,14 @@ def iterate_gram(
                 break
             for j in range(w):
                 gradient[j] = q[j]
-            for j in range(w):
-                if g[j] != 0.0:
-                    x = -g[j]
-                    daxpy(&size, &x, <double *> &G[0, j], &one, &gradient[0], &one)
+            # few columns at a time: calls this small are not divided among threads
+            done = 0
+            while done < s:
+                columns = min(block, <int> s - done)
+                dgemv(
+                    "N", &size, &columns, &minus, &G[0, done], &leading, &g[done], &one, &unit, &gradient[0], &one
+                )
+                done += columns
             if watch:
                 away = 0.0
                 if begun:
@@ -504,13 +536,29 @@ def iterate_gram(
                 if drift + away > drift_limit:
                     break
                 drift += away
-                for j in range(w):
+                for j in range(s):
                     total[j] += g[j]
             for j in range(w):
                 z[j] += delta * gradient[j]
-            _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
+            if w:
+                _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
             k += 1
-            _note_entries(&g[0], w, 1, w, index, first, k)
+            if sorting:
+                j = 0
+                while j < s:
+                    if g[j] == 0.0:
+                        s -= 1
+                        _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                    else:
+                        j += 1
+                for j in range(s, w):
+                    if g[j] != 0.0:
+                        if first[index[j]] < 0:
+                            first[index[j]] = k
+                        _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                        s += 1
+            else:
+                _note_entries(&g[0], w, 1, w, index, first, k)
     return k, place, drift
 
 
