@@ -478,6 +478,34 @@ cdef void _exchange(
     index[i], index[j] = index[j], index[i]
 
 
+cdef void _subtract_product(
+    const double *M, Py_ssize_t lead, Py_ssize_t rows, Py_ssize_t columns, double scale, const double *x, double *out
+) noexcept nogil:
+    """``out -= scale M x``, a few columns at a time: calls this small are not divided among threads."""
+    cdef int m = <int> rows, n, one = 1, leading = <int> lead
+    cdef Py_ssize_t done = 0, block = max(1, 9000 // max(rows, 1))
+    cdef double minus = -scale, unit = 1.0
+    if rows == 0:
+        return
+    while done < columns:
+        n = <int> min(block, columns - done)
+        dgemv(
+            "N", &m, &n, &minus, <double *> M + done * lead, &leading, <double *> x + done, &one, &unit, out, &one
+        )
+        done += n
+
+
+cdef double _away(
+    const double *g, const double *start, const double *origin, const double *gradient, Py_ssize_t n
+) noexcept nogil:
+    """Norm of ``X (g - start)``, given the gradients at both."""
+    cdef Py_ssize_t j
+    cdef double total = 0.0
+    for j in range(n):
+        total += (g[j] - start[j]) * (origin[j] - gradient[j])
+    return sqrt(total) if total > 0.0 else 0.0
+
+
 def iterate_gram(
     double[::1, :] G, double[::1] q, double kappa, double delta,
     const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] z, double[::1] g,
@@ -487,79 +515,118 @@ def iterate_gram(
     """`iterate_plain` for the squared loss, by the Gram matrix of the working set (the leading part of G).
 
     ``total`` receives the sum of the coefficients before each step taken. Unless there are units, the working set is
-    reordered, ``index`` and all that goes with it, so that nonzero coefficients come first.
+    reordered, ``index`` and all that goes with it: nonzero coefficients come first, then those that may become so
+    within the next steps. The rest is caught up with afterwards, on the same grounds as what is not in the working set.
     """
-    cdef Py_ssize_t w = z.shape[0], lead = G.shape[0], j, s, last = recorded[recorded.shape[0] - 1]
-    cdef int size = <int> w, leading = <int> lead, one = 1, done, columns
-    cdef int block = <int> max(1, 9000 // max(w, 1))
+    cdef Py_ssize_t w = z.shape[0], lead = G.shape[0], j, s, near, taken = 0
+    cdef Py_ssize_t last = recorded[recorded.shape[0] - 1], horizon = 32
     cdef double[::1] gradient = np.zeros(w), origin = np.zeros(w), start = np.array(g)
-    cdef double drift = 0.0, away, minus = -1.0, unit = 1.0
-    cdef bint watch = drift_limit < 1e300, begun = False, sorting = unit_ptr.shape[0] == 0
-    cdef double *vectors[6]
+    cdef double[::1] near_origin = np.zeros(w), near_start = np.array(g), some = np.zeros(w)
+    cdef double drift = 0.0, away, slack, reach, near_drift = 0.0, near_limit = 0.0, expected
+    cdef bint watch = drift_limit < 1e300, begun = False, sorting = unit_ptr.shape[0] == 0, stale = True
+    cdef double *vectors[9]
     if w:
         vectors[0], vectors[1], vectors[2] = &q[0], &z[0], &g[0]
         vectors[3], vectors[4], vectors[5] = &total[0], &origin[0], &start[0]
+        vectors[6], vectors[7], vectors[8] = &near_origin[0], &near_start[0], &some[0]
     with nogil:
-        s = 0 if sorting else w
-        if sorting:
+        s = near = 0 if sorting and w else w
+        if sorting and w:
             for j in range(w):
                 if g[j] != 0.0:
-                    _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                    _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
                     s += 1
-        while True:
+        while w:
             while place < recorded.shape[0] and recorded[place] == k:
                 for j in range(w):
                     out[place, index[j], 0] = g[j]
                 place += 1
             if k >= last or k >= limit:
                 break
-            for j in range(w):
-                gradient[j] = q[j]
-            # few columns at a time: calls this small are not divided among threads
-            done = 0
-            while done < s:
-                columns = min(block, <int> s - done)
-                dgemv(
-                    "N", &size, &columns, &minus, &G[0, done], &leading, &g[done], &one, &unit, &gradient[0], &one
-                )
-                done += columns
+            away = 0.0
+            if not stale:
+                for j in range(near):
+                    gradient[j] = q[j]
+                _subtract_product(&G[0, 0], lead, near, s, 1.0, &g[0], &gradient[0])
+                if near < w:
+                    away = _away(&g[0], &near_start[0], &near_origin[0], &gradient[0], near)
+                    stale = taken >= horizon or near_drift + away > near_limit
+            if stale:
+                _catch_up(G, q, z, some, w, near, taken, delta)
+                for j in range(w):
+                    gradient[j] = q[j]
+                _subtract_product(&G[0, 0], lead, w, s, 1.0, &g[0], &gradient[0])
+                # twice the drift that the last steps let expect
+                expected = 2.0 * near_drift * (<double> horizon / taken) ** 2 if taken else 0.0
+                near, near_limit = s, 1e299
+                for j in range(s, w):
+                    slack = 1.0 - 1e-9 - max(fabs(z[j]), fabs(z[j] + horizon * delta * gradient[j]))
+                    reach = delta * sqrt(G[j, j])
+                    if not sorting or slack <= reach * expected or (watch and start[j] != 0.0):
+                        _exchange(&G[0, 0], lead, w, j, near, vectors, 9, &index[0])
+                        gradient[j], gradient[near] = gradient[near], gradient[j]
+                        near += 1
+                    elif reach > 0.0 and slack < near_limit * reach:
+                        near_limit = slack / reach
+                for j in range(w):
+                    near_origin[j], near_start[j], some[j] = gradient[j], g[j], 0.0
+                stale, taken, near_drift, away = False, 0, 0.0, 0.0
+            near_drift += away
             if watch:
-                away = 0.0
-                if begun:
-                    for j in range(w):
-                        away += (g[j] - start[j]) * (origin[j] - gradient[j])
-                    away = sqrt(away) if away > 0.0 else 0.0
-                else:
+                if not begun:
+                    # the working set has just been looked at as a whole
                     begun = True
                     for j in range(w):
                         origin[j] = gradient[j]
+                away = _away(&g[0], &start[0], &origin[0], &gradient[0], near)
                 if drift + away > drift_limit:
                     break
                 drift += away
                 for j in range(s):
                     total[j] += g[j]
-            for j in range(w):
+            for j in range(s):
+                some[j] += g[j]
+            for j in range(near):
                 z[j] += delta * gradient[j]
-            if w:
-                _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
+            _shrink(&z[0], &g[0], near, 1, w, unit_ptr, unit_rows, kappa)
             k += 1
+            taken += 1
             if sorting:
                 j = 0
                 while j < s:
                     if g[j] == 0.0:
                         s -= 1
-                        _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                        _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
                     else:
                         j += 1
-                for j in range(s, w):
+                for j in range(s, near):
                     if g[j] != 0.0:
                         if first[index[j]] < 0:
                             first[index[j]] = k
-                        _exchange(&G[0, 0], lead, w, j, s, vectors, 6, &index[0])
+                        _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
                         s += 1
             else:
                 _note_entries(&g[0], w, 1, w, index, first, k)
+        _catch_up(G, q, z, some, w, near, taken, delta)
+        if w == 0:
+            # nothing moves
+            k = min(limit, last)
+            while place < recorded.shape[0] and recorded[place] <= k:
+                place += 1
     return k, place, drift
+
+
+cdef void _catch_up(
+    double[::1, :] G, const double[::1] q, double[::1] z, const double[::1] some, Py_ssize_t w, Py_ssize_t near,
+    Py_ssize_t taken, double delta
+) noexcept nogil:
+    """Bring the rows from ``near`` on up to date; ``some`` sums the coefficients before each of the steps taken."""
+    cdef Py_ssize_t j
+    if taken == 0 or near == w:
+        return
+    for j in range(near, w):
+        z[j] += taken * delta * q[j]
+    _subtract_product(&G[near, 0], G.shape[0], w - near, near, delta, &some[0], &z[near])
 
 
 def iterate_modal(
