@@ -9,11 +9,11 @@ def dense(M):
     return M.toarray() if sparse.issparse(M) else np.asarray(M, dtype=np.float64)
 
 
-def best_intercept(eta, Y, v, loss):
-    """argmin over b0 of the weighted loss at b0 + eta; eta and Y are (n, K)."""
+def best_intercept(eta, Y, v, loss, b0=None):
+    """argmin over b0 of the weighted loss at b0 + eta, searched from b0 on; eta and Y are (n, K)."""
     if loss == "squared":
         return v @ (Y - eta)
-    b0 = np.zeros(eta.shape[1])
+    b0 = np.zeros(eta.shape[1]) if b0 is None else b0
     for _ in range(200):
         P = probabilities(b0 + eta, loss)
         gradient = v @ (Y - P)
@@ -21,7 +21,8 @@ def best_intercept(eta, Y, v, loss):
             step = gradient / (v @ (P * (1 - P)))
         else:
             H = np.diag(v @ P) - (v[:, None] * P).T @ P
-            step = np.linalg.lstsq(H, gradient, rcond=1e-12)[0]
+            # constants do nothing to the probabilities
+            step = np.linalg.solve(H + 1.0 / len(H), gradient)
         b0 = b0 + np.clip(step, -1, 1)
         if np.abs(step).max() < 1e-14:
             break
@@ -75,7 +76,7 @@ def recursion(
     if start is not None:
         b, z = (np.array(part, dtype=np.float64).reshape(-1, K) for part in start)
     first = np.full(len(D), -1)
-    bs, gs = [], []
+    bs, gs, b0 = [], [], np.zeros(K)
     for k in range(max(recorded) + 1):
         if k in recorded:
             bs.append(b.copy())
@@ -83,7 +84,7 @@ def recursion(
         if k == max(recorded):
             break
         eta = X @ b
-        b0 = best_intercept(eta, Y, v, loss) if fit_intercept else 0.0
+        b0 = best_intercept(eta, Y, v, loss, b0) if fit_intercept else 0.0
         gradient = -X.T @ (v[:, None] * (Y - mean_of(b0 + eta, loss)))
         if nu is None:
             z = z - step * gradient

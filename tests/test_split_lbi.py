@@ -595,3 +595,26 @@ def test_estimates_of_the_estimator(rng):
         np.testing.assert_allclose(at.predict(X), expected)
         np.testing.assert_allclose(at.predict(X, "last"), model.predict(X))
         assert at.t_ == middle
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_inverse_scale_space_with_ties(seed):
+    """Small integers: columns that repeat, enter together, or are combinations of others."""
+    rng = np.random.default_rng(seed)
+    n, p = rng.integers(2, 12), rng.integers(2, 14)
+    X, y = rng.integers(-1, 2, (n, p)).astype(float), rng.integers(-2, 3, n).astype(float)
+    if seed % 3 == 0:
+        X[:, 1] = -X[:, 0]
+    kind, nu = [("none", None), ("fused", 0.5), ("fused+identity", 2.0)][seed % 3]
+    given, D = operator(kind, rng, p)
+    path = inverse_scale_space_path(X, y, D=given, nu=nu)
+    D = np.eye(p) if D is None else D
+    Xc, yc = X - X.mean(axis=0), y - y.mean()
+    gradients = Xc.T @ (yc[:, None] - Xc @ path.coefs) / n
+    rates = gradients if nu is None else (D @ path.coefs - path.gammas) / nu
+    z, on = path.subgradients, path.gammas != 0
+    assert path.complete and np.abs(gradients[:, -1]).max() <= 1e-9
+    np.testing.assert_allclose(z[on], np.sign(path.gammas[on]), atol=1e-12)
+    assert np.abs(rates[on]).max(initial=0.0) <= 1e-9
+    assert np.max((z * rates)[np.abs(z) > 1 - 1e-12], initial=0.0) <= 1e-9
+    np.testing.assert_allclose(np.diff(z, axis=1), rates[:, :-1] * np.diff(path.times), atol=1e-9)

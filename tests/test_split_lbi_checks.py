@@ -21,8 +21,6 @@ ESTIMATORS = [
     SplitLBIClassifier(None, groups=1, **SHORT),
     SplitLBIClassifier(2.0, estimate="dense", fit_intercept=False, start="first_entry", **SHORT),
     SplitLBICV(**SHORT, cv=3),
-    SplitLBICV(None, selection_rule="1se", cv=3, **SHORT),
-    SplitLBICV(loss="logistic", cv=3, **SHORT),
     SplitLBICV(None, loss="logistic", selection_rule="1se", cv=3, **SHORT),
 ]
 
