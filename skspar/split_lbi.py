@@ -167,7 +167,7 @@ def split_lbi_path(
         - coefs, of shape (n_features, n_times) or (K, n_features, n_times): b;
         - gammas, of shape (n_rows, n_times) or (K, n_rows, n_times): gamma;
         - coefs_sparse, like coefs: b projected on the coefficients with D b = 0 wherever
-          gamma is 0;
+          gamma is 0 (with ``nu=None`` b, gamma and this are one array);
         - intercepts and intercepts_sparse, of shape (n_times,) or (K, n_times): best intercepts
           of both;
         - first_entry, of shape (n_rows,): the time of the first step at which gamma has a nonzero
@@ -414,16 +414,24 @@ class _Setting:
         with np.errstate(over="ignore", invalid="ignore"):
             found = run(problem, self.operator, self.units, schedule)
         _check_finite(found.coefs, found.gammas)
-        coefs_sparse = sparse_estimates(self.operator, found)
         times = schedule.times / scale
         entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
+        coefs = _public(found.coefs, scale, dtype)
+        intercepts = _public(problem.intercepts(found.coefs), scale, dtype)
+        if self.operator is None:
+            # b is gamma
+            gammas, coefs_sparse, intercepts_sparse = coefs, coefs, intercepts
+        else:
+            projected = sparse_estimates(self.operator, found)
+            gammas, coefs_sparse = _public(found.gammas, scale, dtype), _public(projected, scale, dtype)
+            intercepts_sparse = _public(problem.intercepts(projected), scale, dtype)
         out = Bunch(
             times=times,
-            coefs=_public(found.coefs, scale, dtype),
-            gammas=_public(found.gammas, scale, dtype),
-            coefs_sparse=_public(coefs_sparse, scale, dtype),
-            intercepts=_public(problem.intercepts(found.coefs), scale, dtype),
-            intercepts_sparse=_public(problem.intercepts(coefs_sparse), scale, dtype),
+            coefs=coefs,
+            gammas=gammas,
+            coefs_sparse=coefs_sparse,
+            intercepts=intercepts,
+            intercepts_sparse=intercepts_sparse,
             first_entry=entries,
             kappa=float(schedule.kappa) * float(scale),
             step=float(schedule.step) / float(scale),
