@@ -284,7 +284,7 @@ def projection(quick):
     seconds, path = timed(split_lbi_path, eye, np.sqrt(nodes) * signal, **options)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     from skspar._engine.split_operator import SplitOperator
-    from skspar.split_lbi import _operator
+    from skspar._split_problem import _operator
 
     operator = SplitOperator(_operator(edges, nodes))
     support = path.gammas[:, -1] != 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from _bregman import best_intercept, dense, projection, recursion, shrink, steepest_norm, targets
+from _bregman import best_intercept, dense, mean_of, projection, recursion, shrink, steepest_norm, targets
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
@@ -211,9 +211,14 @@ def initial(X, y, D, nu, loss):
             fit = np.sum(np.logaddexp.reduce(eta, axis=1) - np.sum(Y * eta, axis=1)) / n
         return fit + np.sum((D @ b) ** 2) / (2 * nu)
 
+    def slope(x):
+        b, b0 = x[:-K].reshape(p, K), x[-K:]
+        R = (mean_of(X @ b + b0, loss) - Y) / n
+        return np.concatenate([(X.T @ R + D.T @ D @ b / nu).ravel(), R.sum(axis=0)])
+
     x = np.zeros(p * K + K)
     for _ in range(5):
-        x = minimize(value, x, method="BFGS", options=dict(gtol=1e-9, maxiter=5000)).x
+        x = minimize(value, x, jac=slope, method="BFGS", options=dict(gtol=1e-12, maxiter=5000)).x
     return x[:-K].reshape(p, K)
 
 

@@ -12,7 +12,7 @@ from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ._blas import product
-from .bregman import _residuals
+from .smooth import residuals_of
 
 # Largest order of a Hessian in b that is factored.
 DENSE_ORDER = 4000
@@ -109,7 +109,7 @@ class _Plain:
         """``a - A g``."""
         if self.whole:
             return self.linear - product(self.problem.gram[:, support], values)
-        R = _residuals(self.problem, support, np.asarray(values)[:, None], [1.0])
+        R = residuals_of(self.problem, support, np.asarray(values)[:, None], [1.0])
         return self.problem.correlate(R)[:, 0]
 
     def block(self, rows, column):
