@@ -264,6 +264,8 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
     if M.is_identity:
         for i in range(M.rows * K):
             out[i] = B[i]
+    elif M.columns == 0:
+        memset(out, 0, M.rows * K * sizeof(double))
     elif M.dense != NULL:
         for j in range(p * K):
             nonzero += B[j] != 0.0
@@ -295,6 +297,8 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
     if M.is_identity:
         for i in range(M.rows * K):
             out[i] = R[i]
+    elif M.columns == 0:
+        pass
     elif M.dense != NULL:
         if K == 1:
             _gemv(True, n, p, M.dense, R, out)

@@ -210,7 +210,7 @@ class _GramSteps:
         self.kappa, self.delta = schedule.kappa, schedule.step
         self.whole = problem.prefers_gram
         self.look = 2e5 + problem.p * (problem.p if self.whole else problem.n)
-        self.per_row = 0.1 * min(problem.p, problem.n)
+        self.per_row = 0.04 * min(problem.p, problem.n)
         norms = np.sqrt(np.maximum(np.diag(problem.gram), 0.0)) if self.whole else problem.column_norms()
         self.reach = self.delta * norms
         self._rates = self.delta * problem.q
