@@ -295,7 +295,7 @@ def projection(quick):
 
 def tables(quick, wanted):
     """Titles, headers and rows."""
-    errors = ("model", "test error (noise 4)", "|b - beta|", "support F1")
+    errors = ("model", "test error (noise 4)", "norm of b - beta", "support F1")
     jobs = [
         (
             "AUC of the order of entry, 400 repeats",
