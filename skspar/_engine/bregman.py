@@ -247,7 +247,7 @@ class _ResidualSteps:
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
         self.kappa, self.delta = schedule.kappa, schedule.step
-        self.look, self.per_row = 2e5 + problem.K * problem.size, 0.5 * problem.K * problem.size / problem.p
+        self.look, self.per_row = 2e5 + problem.K * problem.size, 0.2 * problem.K * problem.size / problem.p
         self.reach = self.delta * problem.column_norms()
         self._r, self._b0 = problem.at_zero.copy(order="F"), problem.b0_at_zero.copy()
         self._rates = self.delta * problem.q
