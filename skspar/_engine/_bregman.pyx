@@ -428,7 +428,7 @@ def iterate_plain(
     cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False)
     cdef double[::1, :] eta = np.zeros((n, K), order="F"), prob = np.zeros((n, K), order="F")
     cdef double[::1, :] gradient = np.zeros((w, K), order="F"), origin = np.array(r, order="F")
-    cdef double[::1] inverse = 1.0 / np.asarray(v)
+    cdef double[::1] inverse = 1.0 / np.maximum(v, 1e-300)
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef double drift = 0.0, away, x
     cdef bint watch = drift_limit < 1e300
