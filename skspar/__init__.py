@@ -4,6 +4,7 @@ from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from .inspection import RegularizationPathDisplay
 from .preconditioned import (
     PreconditionedLasso,
     irrepresentability,
@@ -13,6 +14,7 @@ from .preconditioned import (
 )
 from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
 from .ranking import RobustPairwiseRanker, kendall_tau_scorer, pairwise_accuracy_scorer, pairwise_outlier_path
+from .split_lbi import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
 
 __version__ = "0.1.0.dev0"
 
@@ -26,13 +28,18 @@ __all__ = [
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
     "PreconditionedLasso",
+    "RegularizationPathDisplay",
     "RobustPairwiseRanker",
     "SparseEncoder",
+    "SplitLBI",
+    "SplitLBICV",
+    "SplitLBIClassifier",
     "babel_function",
     "bpdn_path",
     "datasets",
     "group_lasso_path",
     "hoyer_sparseness",
+    "inverse_scale_space_path",
     "irrepresentability",
     "kendall_tau_scorer",
     "mutual_coherence",
@@ -43,5 +50,6 @@ __all__ = [
     "preconditioner",
     "restricted_isometry",
     "signed_support_bounds",
+    "split_lbi_path",
     "welch_bound",
 ]

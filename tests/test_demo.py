@@ -80,6 +80,16 @@ def test_groups_part_names_variables(demo):
     assert variable_of(["age_sp_0", "blood pressure_sp_11", "sex_2.0"]) == ["age", "blood pressure", "sex"]
 
 
+def test_split_lbi_part(demo, monkeypatch, tmp_path, capsys):
+    part = demo.find_parts()["split_lbi"]
+    monkeypatch.setattr(part, "CV", KFold(3, shuffle=True, random_state=0))
+    demo.main(["split_lbi", "--folder", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "Split-LBI has [50, 100, 150, 200, 250]" in out
+    assert "there are 3 groups" in out and "agree with the tiers on 100%" in out
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 @pytest.mark.parametrize("heights", [[0.0, 5.0, 1.0], [1.0, 1.1, 1.05, 7.0], [2.0, 2.0, 2.0], [3.0]])
 def test_labels_do_not_overlap(demo, heights):
     moved = demo.find_parts()["groups"].spread(heights, 0.5)

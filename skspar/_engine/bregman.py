@@ -1,0 +1,371 @@
+"""The linearised Bregman path, plain and split: the forms of the recursion, and the driver of their kernels.
+
+With a loss L, an operator D and a proximal map of unit threshold, the recursion is
+
+    split:  b_new = b - kappa delta (grad L(b) + D'(D b - g) / nu),  z += delta (D b - g) / nu,  g = kappa prox(z)
+    plain:  z -= delta grad L(b),  b = g = kappa prox(z)                        (the limit nu -> 0 with D the identity)
+
+and after k steps the time is ``k delta``. Three forms give the same iterates: on all rows; on a working set of those
+rows of z that are nonzero or may soon be, the others being caught up with now and then (`_screened`); and for the
+squared loss in the eigenbasis of the Hessian in b, where a step is diagonal and costs no more than the working set.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg, sparse
+
+from ._blas import product
+from ._bregman import iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
+
+NO_UNITS = np.empty(0, dtype=np.intp)
+
+
+class Units:
+    """The groups of rows that the proximal map shrinks together; None stands for every entry on its own.
+
+    Attributes
+    ----------
+    ptr, rows : ndarray
+        Unit u holds ``rows[ptr[u]:ptr[u + 1]]``; empty for entries on their own.
+    """
+
+    def __init__(self, members, n_rows):
+        self.n_rows = n_rows
+        self.members = members
+        if members is None:
+            self.ptr = self.rows = NO_UNITS
+            self.count = n_rows
+        else:
+            self.ptr = np.concatenate(([0], np.cumsum([len(member) for member in members]))).astype(np.intp)
+            self.rows = np.concatenate(members).astype(np.intp)
+            self.count = len(members)
+
+    def norms(self, Z):
+        """Norm of each group of the rows of Z (m, K); largest entry of each row where entries are on their own."""
+        if self.members is None:
+            return np.abs(Z).max(axis=1, initial=0.0)
+        return np.sqrt(np.add.reduceat((Z * Z).sum(axis=1)[self.rows], self.ptr[:-1]))
+
+    def shrink(self, Z, kappa):
+        """``kappa prox(Z)``."""
+        if self.members is None:
+            return kappa * np.sign(Z) * np.maximum(np.abs(Z) - 1.0, 0.0)
+        norms = self.norms(Z)
+        factors = np.zeros(len(Z))
+        factors[self.rows] = np.repeat(
+            np.where(norms > 1.0, 1.0 - 1.0 / np.maximum(norms, 1.0), 0.0), np.diff(self.ptr)
+        )
+        return kappa * factors[:, None] * Z
+
+    def rows_of(self, units):
+        """The rows of some units, one unit after the other."""
+        if self.members is None or len(units) == 0:
+            return np.asarray(units, dtype=np.intp)
+        return np.concatenate([self.members[u] for u in units]).astype(np.intp)
+
+    def local_ptr(self, units):
+        """Pointers of `rows_of`, and its places."""
+        if self.members is None:
+            return NO_UNITS, NO_UNITS
+        sizes = [len(self.members[u]) for u in units]
+        return np.concatenate(([0], np.cumsum(sizes))).astype(np.intp), np.arange(sum(sizes), dtype=np.intp)
+
+
+@dataclass
+class Path:
+    """Iterates at the recorded steps, in the units of the problem.
+
+    ``coefs`` (n_times, p, K), ``gammas`` (n_times, m, K), ``first`` the step at which each row of D enters, or -1.
+    """
+
+    coefs: np.ndarray
+    gammas: np.ndarray
+    first: np.ndarray
+
+
+def run(problem, operator, units, schedule):
+    """The path of a problem on a schedule."""
+    p, K, T = problem.p, problem.K, len(schedule.recorded)
+    m = p if operator is None else operator.shape[0]
+    first = np.full(m, -1, dtype=np.intp)
+    if schedule.still is not None:
+        return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
+    gammas = np.zeros((T, m, K))
+    if operator is None:
+        by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
+        engine = (_GramSteps if by_gram else _ResidualSteps)(problem, schedule, gammas)
+        _screened(engine, units, schedule, first, K)
+        return Path(gammas, gammas, first)
+    if _eigenbasis_pays(problem, operator, int(schedule.recorded[-1])):
+        engine = _ModalSteps(problem, operator, schedule, gammas)
+        _screened(engine, units, schedule, first, K)
+        return Path(np.ascontiguousarray(engine.coefs())[:, :, None], gammas, first)
+    coefs = np.zeros((T, p, K))
+    b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
+    g = units.shrink(z, schedule.kappa)
+    b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
+    chain = _chain(problem, operator, units, schedule.nu)
+    if chain is not None:
+        iterate_chain(
+            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], g[:, 0], first,
+            schedule.recorded, coefs, gammas,
+        )  # fmt: skip
+        return Path(coefs, gammas, first)
+    iterate_split(
+        problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
+        *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
+        b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
+    )  # fmt: skip
+    return Path(coefs, gammas, first)
+
+
+def _chain(problem, operator, units, nu):
+    """Diagonals and mean of the Hessian in b if D takes differences of neighbours and it is tridiagonal, else None."""
+    if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
+        return None
+    gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
+    if np.any(np.abs(gram.row - gram.col) > 1):
+        return None
+    H = gram.tocsr() + (operator.matrix.T @ operator.matrix) / nu
+    return H.diagonal().astype(np.float64), H.diagonal(1).astype(np.float64), problem.x_mean
+
+
+def _eigenbasis_pays(problem, operator, n_steps):
+    """Whether to decompose the Hessian in b costs less than to multiply by X in every step."""
+    n, p = problem.n, problem.p
+    if problem.loss != "squared" or (p > 4000 and not _is_thin(problem, operator)):
+        return False
+    if problem.X is None:
+        return True
+    if problem.is_sparse:
+        return p <= 1000 and 20.0 * p**3 < 8.0 * n_steps * problem.X.nnz
+    decomposition = 20.0 * n * n * p if _is_thin(problem, operator) else 20.0 * p**3
+    return decomposition < 4.0 * n_steps * n * p
+
+
+def _screened(engine, units, schedule, first, K):
+    """Steps on a working set of units, those nonzero or soon to be so; the others are caught up with now and then.
+
+    An engine has the state of the working set; ``rates()``, the change of every row of z in a step, once all rows are
+    caught up; and what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly.
+    """
+    m, kappa = units.n_rows, schedule.kappa
+    z = np.zeros((m, K), order="F")
+    if schedule.start is not None:
+        z[...] = schedule.start[1]
+    reach = engine.reach
+    if units.members is not None:
+        reach = np.sqrt(np.add.reduceat(reach[units.rows] ** 2, units.ptr[:-1]))
+    outside = np.ones(units.count, dtype=bool)
+    chosen, W = [], np.empty(0, dtype=np.intp)
+    g = np.zeros((0, K), order="F")
+    rate = engine.rates()
+    k = place = 0
+    last = int(schedule.recorded[-1])
+    drift, taken = 0.0, 0
+    while True:
+        # go on for as long as to look at the others costs a quarter of the steps, unless too many would have to join
+        horizon = max(8, int(4.0 * engine.look / (300.0 + engine.per_row * len(W))))
+        most = max(32, len(chosen) // 2)
+        late = outside
+        while outside.sum() > most:
+            grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
+            slack = 1.0 - 1e-9 - np.maximum(units.norms(z), units.norms(z + horizon * rate))
+            late = outside & (slack <= reach * grown)
+            if late.sum() <= most or horizon <= 1:
+                break
+            horizon = max(1, horizon // 2)
+        new = np.flatnonzero(late)
+        if len(new):
+            outside[new] = False
+            chosen.extend(new.tolist())
+            added = units.rows_of(new)
+            engine.extend(W, added)
+            W = np.concatenate([W, added])
+            g = np.asfortranarray(np.vstack([g, units.shrink(z, kappa)[added]]))
+        limit, drift_limit = last, np.inf
+        if outside.any():
+            limit = min(last, k + horizon)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                budget = np.where(reach[outside] > 0.0, slack[outside] / reach[outside], 1e299)
+            drift_limit = float(min(budget.min(), 1e299))
+        z_W, before = np.asfortranarray(z[W]), k
+        shape = *units.local_ptr(chosen), z_W, g, W, first, schedule.recorded
+        k, place, drift = engine.advance(shape, k, place, limit, drift_limit)
+        if k >= last:
+            return
+        taken = k - before
+        z += engine.moves(W, g, taken)
+        z[W] = z_W
+        rate = engine.rates()
+
+
+class _GramSteps:
+    """The plain iteration for the squared loss, by the Gram matrix of the working set."""
+
+    def __init__(self, problem, schedule, out):
+        self.problem, self.out = problem, out
+        self.kappa, self.delta = schedule.kappa, schedule.step
+        self.whole = problem.prefers_gram
+        self.look = 2e5 + problem.p * (problem.p if self.whole else problem.n)
+        self.per_row = 0.04 * min(problem.p, problem.n)
+        norms = np.sqrt(np.maximum(np.diag(problem.gram), 0.0)) if self.whole else problem.column_norms()
+        self.reach = self.delta * norms
+        self._rates = self.delta * problem.q
+        self._gram = np.zeros((0, 0), order="F")
+
+    def rates(self):
+        return self._rates
+
+    def extend(self, W, added):
+        self._gram = _grown_gram(self.problem, self._gram, W, added, self.whole)
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        ptr, rows, z, g, W, first, recorded = shape
+        self._total = np.zeros(len(W))
+        q = np.ascontiguousarray(self.problem.q[W, 0])
+        return iterate_gram(
+            self._gram, q, self.kappa, self.delta, ptr, rows, z[:, 0], g[:, 0], self._total, W, first, recorded,
+            self.out, k, place, limit, drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        problem, both = self.problem, np.column_stack([self._total, g[:, 0]])
+        if self.whole:
+            moved = np.array([taken, 1.0]) * problem.q - product(problem.gram[:, W], both)
+        else:
+            moved = problem.correlate(residuals_of(problem, W, both, [taken, 1.0]))
+        self._rates = self.delta * moved[:, 1:]
+        return self.delta * moved[:, :1]
+
+
+class _ResidualSteps:
+    """The plain iteration for any loss, by the columns of the working set."""
+
+    def __init__(self, problem, schedule, out):
+        self.problem, self.out = problem, out
+        self.kappa, self.delta = schedule.kappa, schedule.step
+        self.look, self.per_row = 2e5 + problem.K * problem.size, 0.2 * problem.K * problem.size / problem.p
+        self.reach = self.delta * problem.column_norms()
+        self._r, self._b0 = problem.at_zero.copy(order="F"), problem.b0_at_zero.copy()
+        self._rates = self.delta * problem.q
+
+    def rates(self):
+        return self._rates
+
+    def extend(self, W, added):
+        self._columns = matrix_arrays(columns_of(self.problem.X, np.concatenate([W, added])))
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        problem, (ptr, rows, z, g, W, first, recorded) = self.problem, shape
+        if len(W) == 0:
+            self._columns = matrix_arrays(columns_of(problem.X, W))
+        self._total = np.zeros((problem.n, problem.K), order="F")
+        return iterate_plain(
+            problem.n, *self._columns, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept, self.kappa,
+            self.delta, ptr, rows, z, g, self._b0, self._r, self._total, W, first, recorded, self.out, k, place, limit,
+            drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        K = self.problem.K
+        moved = self.problem.correlate(np.asfortranarray(np.hstack([self._total, self._r])))
+        self._rates = self.delta * moved[:, K:]
+        return self.delta * moved[:, :K]
+
+
+class _ModalSteps:
+    """The split iteration for the squared loss, in the eigenbasis of the Hessian in b."""
+
+    def __init__(self, problem, operator, schedule, gammas):
+        self.problem, self.D, self.out = problem, operator.matrix, gammas
+        self.nu, self.kappa, self.delta = schedule.nu, schedule.kappa, schedule.step
+        self.thin = _is_thin(problem, operator)
+        if self.thin:
+            _, sizes, V = linalg.svd(np.sqrt(problem.v)[:, None] * problem.X, full_matrices=False)
+            keep = sizes > 1e-13 * sizes[0]
+            self.values, self.V = sizes[keep] ** 2, np.asfortranarray(V[keep].T)
+        else:
+            self.values, V = linalg.eigh(problem.gram + (self.D.T @ self.D).toarray() / self.nu)
+            self.V = np.asfortranarray(V)
+        r, T = len(self.values), len(schedule.recorded)
+        self.look, self.per_row = 2e5 + r * problem.p, 0.3 * r
+        self.reach = self.delta / self.nu * operator.row_norms
+        self.q = product(self.V.T, problem.q[:, 0])
+        b = schedule.start[0][:, 0] if schedule.start is not None else np.zeros(problem.p)
+        self.a = np.ascontiguousarray(product(self.V.T, b))
+        # without `thin` e is not read
+        self.e, self.c = self.a.copy(), np.empty(0)
+        self._P = np.zeros((r, 0), order="F")
+        self.modes, self.rest = np.zeros((T, r)), np.zeros((T, problem.p if self.thin else 0))
+
+    def coefs(self):
+        """b at the recorded steps, (n_times, p)."""
+        b = product(self.modes, self.V.T)
+        return b + self.rest if self.thin else b
+
+    def _seen(self, modes):
+        return self.D @ product(self.V, modes)
+
+    def rates(self):
+        observed = self.e if self.thin else self.a
+        return (self.delta / self.nu * self._seen(observed))[:, None]
+
+    def extend(self, W, added):
+        old, size = len(W), len(W) + len(added)
+        if size > self._P.shape[1]:
+            larger = np.zeros((len(self.values), max(2 * self._P.shape[1], size, 32)), order="F")
+            larger[:, :old] = self._P[:, :old]
+            self._P = larger
+        self._P[:, old:size] = (self.D[added] @ self.V).T
+        self.c = np.concatenate([self.c, np.zeros(len(added))])
+
+    def advance(self, shape, k, place, limit, drift_limit):
+        ptr, rows, z, g, W, first, recorded = shape
+        self._total = np.zeros(len(self.values))
+        return iterate_modal(
+            self._P, self.values, self.q, self.thin, self.nu, self.kappa, self.delta, ptr, rows, self.a, self.e, self.c,
+            z[:, 0], g[:, 0], self._total, W, first, recorded, self.modes, self.rest, self.out, k, place, limit,
+            drift_limit,
+        )  # fmt: skip
+
+    def moves(self, W, g, taken):
+        return (self.delta / self.nu * self._seen(self._total))[:, None]
+
+
+def _is_thin(problem, operator):
+    return operator.is_identity and not problem.prefers_gram and not problem.is_sparse
+
+
+def _grown_gram(problem, G, W, added, whole):
+    """The Gram matrix of the rows W, in the leading part of G, with those of the rows added."""
+    old, size = len(W), len(W) + len(added)
+    if size > len(G):
+        larger = np.zeros((min(problem.p, max(2 * len(G), size, 32)),) * 2, order="F")
+        larger[:old, :old] = G[:old, :old]
+        G = larger
+    if whole:
+        block = problem.gram[np.ix_(np.concatenate([W, added]), added)]
+    else:
+        block = (
+            np.vstack([problem.gram_block(W, added), problem.gram_block(added)]) if old else problem.gram_block(added)
+        )
+    G[:size, old:size] = block
+    G[old:size, :old] = block[:old].T
+    return G
+
+
+def sparse_estimates(operator, path):
+    """The coefficients projected on those with ``D b = 0`` wherever gamma is zero; shaped as ``path.coefs``."""
+    if operator is None:
+        return path.coefs
+    out = np.empty_like(path.coefs)
+    for c in range(path.coefs.shape[2]):
+        supports = path.gammas[:, :, c] != 0.0
+        changes = np.flatnonzero((supports[1:] != supports[:-1]).any(axis=1)) + 1
+        # times of one support are projected together
+        for part in np.split(np.arange(len(supports)), changes):
+            out[part, :, c] = operator.projected(path.coefs[part, :, c].T, supports[part[0]]).T
+    return out
