@@ -1,5 +1,6 @@
 """Generators of data whose sparse truth is known."""
 
+from ._outliers import make_masking_outliers, make_outlier_regression
 from ._regression import make_group_regression
 
-__all__ = ["make_group_regression"]
+__all__ = ["make_group_regression", "make_masking_outliers", "make_outlier_regression"]

@@ -1,0 +1,315 @@
+"""Sparse outlier indicators: y = b0 + x'b + g + noise, from a robust start, along a path of thresholds.
+
+Two problems answer the same questions: `DenseIndicator` leaves b free (more rows than coefficients), `LassoIndicator`
+penalises it. Both work on rows of positive weight, on a response that was centred and scaled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from ._blas import product
+from .lts import coverage, least_trimmed_squares
+from .m_estimation import EPS, MEstimation, huber_entries, threshold
+from .robust_scale import SATURATED, CleanRows, clean_rows, raw_scale, squared_lengths
+from .row_basis import Coordinates, RowBasis
+
+# Smallest threshold that a criterion may choose, in scales of the noise: below, good rows are flagged by the dozen.
+SMALLEST = 2.5
+# Probability that a threshold chosen by "bonferroni" flags any good row.
+LEVEL = 0.01
+# Up to so many rows (by weight), entries of the l1 path are exact; above, they are interpolated.
+EXACT_ROWS = 1000
+
+
+class Response:
+    """A response brought to entries of at most one, by a shift and a power of two."""
+
+    def __init__(self, y, weights, fit_intercept):
+        y = np.asarray(y, dtype=np.float64)
+        largest = float(np.abs(y).max(initial=0.0))
+        self.shift = 0.0
+        if fit_intercept:
+            # one of the entries first, lest a sum of large ones round
+            self.shift = float(y[0])
+            self.shift += float(np.einsum("i,i->", weights, y - self.shift) / weights.sum())
+        values = y - self.shift
+        if np.abs(values).max(initial=0.0) <= 8.0 * EPS * largest:
+            values = np.zeros(len(y))
+        self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(values).max(initial=0.0))[1], -1000, 1000))
+        self.values = values / self.scale
+        # what the digits of y leave open
+        self.rounding = 8.0 * EPS * max(largest / self.scale, 1.0 if values.any() else 0.0)
+
+
+@dataclass
+class IndicatorFit:
+    """The fit for one threshold.
+
+    Attributes
+    ----------
+    alpha : float
+    beta : ndarray
+        Coefficients in the coordinates of the problem.
+    residual, gamma : ndarray of shape (n,)
+        ``y - fit`` and the indicator, of the scaled response.
+    flagged : ndarray of bool
+    gap : float
+        Duality gap for l1, else NaN; per unit of weight.
+    n_iter : int
+    converged : bool
+    """
+
+    alpha: float
+    beta: np.ndarray
+    residual: np.ndarray
+    gamma: np.ndarray
+    flagged: np.ndarray
+    gap: float
+    n_iter: int
+    converged: bool
+
+
+class DenseIndicator:
+    """Rows and response with free coefficients.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+    y : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+        Positive; they count rows.
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    total : float
+        Sum of the weights.
+    rank : int
+        Rank of [1, X].
+    saturated : bool
+        Whether the rows do not determine more than the coefficients.
+    unit : ndarray of shape (n,)
+        Thresholds are alpha times this; set by `prepare`, as are the others below.
+    sigma : float
+        Scale of the noise, in units of y.
+    clean : CleanRows
+    """
+
+    def __init__(self, X, y, weights, fit_intercept):
+        self.response = Response(y, weights, fit_intercept)
+        self.basis = RowBasis(X, weights, fit_intercept)
+        self.problem = MEstimation(self.basis.Q, self.response.values, weights)
+        self.weights, self.total, self.rank = weights, float(weights.sum()), self.basis.rank
+        self.saturated = len(y) <= self.rank
+        self._largest = None
+        self._X = X
+
+    def prepare(self, penalty, init, scale, leverage_weights, random_state):
+        """Find the start, the scale and the thresholds' units.
+
+        Parameters
+        ----------
+        penalty : {'l1', 'hard', 'scad', 'mcp'}
+        init : {'ols', 'huber', 'lts'}
+        scale : float or None
+            In units of y, if known.
+        leverage_weights : bool
+        random_state : RandomState
+        """
+        self.penalty = penalty
+        problem = self.problem
+        known = None if scale is None else scale / self.response.scale
+        ols = problem.least_squares()
+        robust = first = None
+        if self.saturated:
+            first, robust = 0.0, ols
+        elif known is None or (init == "lts" and penalty != "l1"):
+            robust, objective = least_trimmed_squares(problem, random_state)
+            first = raw_scale(objective, self.total, self.rank)
+        rounding = self._rounding(robust if robust is not None else ols, known if known is not None else first)
+        self.rounding = rounding
+        if robust is not None:
+            clean = clean_rows(problem, robust, first, rounding, known)
+            sigma = clean.scale if known is None else known
+        else:
+            sigma = known
+        if penalty == "l1":
+            leverage = self.row_leverage()
+            spread = np.sqrt(np.where(1.0 - leverage > SATURATED, 1.0 - leverage, 1.0))
+            everything = np.ones(len(self.weights), dtype=bool)
+            self.clean = CleanRows(everything, ols, sigma, spread, np.eye(self.rank), self.total)
+        else:
+            if init != "lts":
+                start = ols
+                if init == "huber" and sigma > rounding:
+                    start = problem.minimise("l1", np.full(len(self.weights), 1.345 * sigma), ols).beta
+                clean = clean_rows(problem, start, sigma, rounding, sigma)
+            self.clean = clean
+        spread = self.clean.spread if leverage_weights else np.ones(len(self.weights))
+        self.exact = sigma <= rounding
+        self.sigma = 0.0 if self.exact else sigma * self.response.scale
+        self.scaled_sigma = rounding if self.exact else sigma
+        self.unit = np.maximum(self.scaled_sigma, np.finfo(np.float64).tiny) * spread
+
+    def _rounding(self, beta, scale):
+        """What rounding may leave of a residual that is zero, given the fit."""
+        rounding = self.response.rounding
+        if scale is None or scale > 1e-4:
+            return rounding
+        # the data were rounded too: a column of a million millions has steps of 1e-4
+        coef, _ = self.basis.coefficients(beta)
+        largest = np.abs(self._X).max(axis=0).astype(np.float64) if self._X.shape[1] else np.zeros(0)
+        eps = float(np.finfo(self._X.dtype).eps) if self._X.dtype.kind == "f" else EPS
+        return rounding + 4.0 * max(eps, EPS) * float(np.abs(coef) @ largest)
+
+    @property
+    def largest_alpha(self):
+        """From here on nothing is flagged (not counting what an earlier fit would have kept out)."""
+        beta = self.problem.least_squares() if self.penalty == "l1" else self.clean.beta
+        residual = self.response.values - product(self.problem.Q, beta)
+        return float(np.max(np.abs(residual) / self.unit, initial=0.0))
+
+    def grid(self, n_alphas, smallest=SMALLEST):
+        """Decreasing thresholds from where nothing is flagged; dense where most are decided, and where rows lie."""
+        top = self.largest_alpha * (1.0 + 1e-12)
+        if top <= smallest or n_alphas == 1:
+            return np.array([max(top, smallest)])
+        if self.exact and self.penalty != "l1":
+            return np.array([top, smallest])
+        if top <= 4.0 * smallest:
+            return np.geomspace(top, smallest, n_alphas)
+        near = np.geomspace(4.0 * smallest, smallest, max(2, (2 * n_alphas) // 3))
+        beta = self.clean.beta
+        score = np.sort(np.abs(self.response.values - product(self.problem.Q, beta)) / self.unit)
+        score = score[(score > near[0]) & (score < top)]
+        n_far = n_alphas - len(near) - 1
+        if self.penalty != "l1" and len(score) > 1 and n_far > 0:
+            far = np.unique(np.quantile(score, np.linspace(1.0, 0.0, n_far + 1)[1:], method="lower") * (1.0 - 1e-12))
+        else:
+            far = np.geomspace(top, near[0], n_far + 2)[1:-1]
+        return np.unique(np.concatenate([[top], far, near]))[::-1]
+
+    def significant_alpha(self):
+        """The threshold that flags any good row with probability `LEVEL`, by Student's t and Bonferroni's inequality."""
+        freedom = max(self.clean.weight - self.rank, 1.0)
+        return float(student.isf(0.5 * LEVEL / self.total, freedom))
+
+    def fit(self, alpha, max_iter, previous=None):
+        """The fit for one threshold; l1 may start from a ``previous`` fit, the others start from the robust one."""
+        thresholds = alpha * self.unit
+        if self.saturated:
+            beta = self.problem.least_squares()
+            residual = np.zeros(len(self.weights))
+            return IndicatorFit(alpha, beta, residual, residual.copy(), residual != 0.0, 0.0, 0, True)
+        if self.penalty == "l1":
+            start = self.problem.least_squares() if previous is None else previous.beta
+        else:
+            start = self.clean.beta
+        minimum = self.problem.minimise(self.penalty, thresholds, start, max_iter)
+        flagged = minimum.zone != 0
+        gamma = np.where(flagged, threshold(minimum.residual, thresholds, self.penalty), 0.0)
+        gap = np.nan
+        if self.penalty == "l1":
+            gap = self.problem.huber_gap(minimum, thresholds) / self.total
+        return IndicatorFit(
+            alpha, minimum.beta, minimum.residual, gamma, flagged, gap, minimum.n_iter, minimum.converged
+        )
+
+    def null_objective(self):
+        """Half the mean square of the response: what gaps are compared with."""
+        return 0.5 * float(np.einsum("i,i,i->", self.weights, self.response.values, self.response.values)) / self.total
+
+    def rss_without_flagged(self, fit):
+        """Residual sum of squares and rank of least squares on the rows that are not flagged."""
+        residual = fit.residual
+        if self.penalty != "hard":
+            beta, _ = self.problem.refit(fit.flagged, fit.beta)
+            residual = self.response.values - product(self.problem.Q, beta)
+        kept = ~fit.flagged
+        return float(np.einsum("i,i,i->", self.weights[kept], residual[kept], residual[kept])), self.rank
+
+    def coefficients(self, beta):
+        """Coefficients and intercept in the units of the data."""
+        coef, intercept = self.basis.coefficients(beta)
+        return coef * self.response.scale, intercept * self.response.scale + self.response.shift
+
+    def entries(self, fits):
+        """For each row the largest alpha of the path at which it is flagged, between the points of the grid too."""
+        if self.saturated:
+            return np.zeros(len(self.weights))
+        if self.penalty == "l1" and self.total <= EXACT_ROWS:
+            return huber_entries(self.problem, self.unit, fits[-1].alpha)
+        return entries_between(fits, self.unit, self.penalty)
+
+    def row_leverage(self):
+        """Leverage of each row among all rows, that of a single one where the weight says that there are several."""
+        return np.minimum(self.weights, 1.0) * squared_lengths(self.problem.Q, np.eye(self.rank))
+
+    def distances(self):
+        """Squared distances d of other rows from the rows that were fitted: a residual there has variance 1 + d."""
+        return Distances(self.basis.coordinates(), self.clean.whiten)
+
+
+@dataclass
+class Distances:
+    """A function of rows that holds none of the rows it came from; ``columns`` are those of X that it asks for."""
+
+    coordinates: Coordinates
+    whiten: np.ndarray
+    columns: np.ndarray | None = None
+
+    def __call__(self, X):
+        part = X if self.columns is None else X[:, self.columns]
+        part = part.toarray() if hasattr(part, "toarray") else part
+        return squared_lengths(self.coordinates(part), self.whiten)
+
+
+def entries_between(fits, unit, penalty):
+    """Entries from a path on a grid, interpolated between its points.
+
+    l1: the largest alpha at which a row is flagged. The others: the largest from which on it stays flagged; above the
+    thresholds of bad leverage points these are fitted, and good rows flagged in their stead.
+    """
+    entries = np.zeros(len(unit))
+    if penalty == "l1":
+        before = None
+        for fit in fits:
+            new = fit.flagged & (entries == 0.0)
+            if before is None:
+                entries[new] = fit.alpha
+            else:
+                # |r| - alpha unit changes sign between the two
+                sign = np.sign(fit.residual[new])
+                high = before.alpha * unit[new] - sign * before.residual[new]
+                low = sign * fit.residual[new] - fit.alpha * unit[new]
+                share = np.clip(high / np.maximum(high + low, np.finfo(np.float64).tiny), 0.0, 1.0)
+                entries[new] = before.alpha + share * (fit.alpha - before.alpha)
+            before = fit
+        return entries
+    stays = fits[-1].flagged.copy()
+    entries[stays] = fits[-1].alpha
+    for below, fit in zip(fits[:0:-1], fits[-2::-1]):
+        leaves = stays & ~fit.flagged
+        entries[leaves] = np.clip(np.abs(fit.residual[leaves]) / unit[leaves], below.alpha, fit.alpha)
+        stays &= fit.flagged
+        entries[stays] = fit.alpha
+    return entries
+
+
+def modified_bic(indicator, fits):
+    """``m log(RSS / m) + (log m + 1)(DF + 1)`` (She & Owen 2011, section 5), infinite where too many are flagged.
+
+    m is the weight of the rows less the rank, DF the weight of those flagged: no more than the start can bear.
+    """
+    n = indicator.total
+    values = np.full(len(fits), np.inf)
+    for i, fit in enumerate(fits):
+        df = float(indicator.weights[fit.flagged].sum())
+        rss, rank = indicator.rss_without_flagged(fit)
+        if df > n - coverage(n, rank) + 1e-9 * n or rank >= n:
+            continue
+        m = n - rank
+        values[i] = m * np.log(max(rss, m * max(indicator.rounding, 1e-150) ** 2) / m) + (np.log(m) + 1.0) * (df + 1.0)
+    return values

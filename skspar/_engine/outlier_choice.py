@@ -1,0 +1,157 @@
+"""Choosing the threshold, and the penalty on the coefficients, by information criteria."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaln
+
+from .indicator import DenseIndicator, modified_bic
+from .lasso_indicator import LassoIndicator, largest_coef_alpha
+
+# Thresholds that a criterion compares.
+N_ALPHAS = 30
+# Penalties on the coefficients that the extended BIC compares, and the smallest in units of the largest.
+N_COEF_ALPHAS = 30
+COEF_EPS = 0.03
+# Random starts at a penalty that follows another, whose start is followed too.
+N_FOLLOWING = 5
+
+
+@dataclass
+class Setting:
+    """What a user asks: see `SparseOutlierRegressor`."""
+
+    penalty: str
+    alpha: object
+    init: str
+    scale: float | None
+    leverage_weights: bool
+    fit_intercept: bool
+    max_iter: int
+    refit: bool = False
+
+
+@dataclass
+class Choice:
+    """A chosen fit.
+
+    Attributes
+    ----------
+    indicator : DenseIndicator or LassoIndicator
+    fit : IndicatorFit
+    fits : list of IndicatorFit
+        The path it was chosen from.
+    criterion : ndarray or None
+        The modified BIC of these.
+    features : ndarray or None
+        The columns that the indicator sees, where not all.
+    coef_alpha : float
+    """
+
+    indicator: object
+    fit: object
+    fits: list
+    criterion: np.ndarray | None
+    features: np.ndarray | None
+    coef_alpha: float
+
+
+def path(indicator, alphas, max_iter):
+    """Fits along decreasing thresholds."""
+    fits = []
+    for alpha in alphas:
+        fits.append(indicator.fit(float(alpha), max_iter, fits[-1] if fits else None))
+    return fits
+
+
+def choose_alpha(indicator, setting, features=None, coef_alpha=0.0):
+    """The fit at the threshold asked for, or at the one with the smallest modified BIC."""
+    if setting.alpha == "bic" and not indicator.saturated:
+        fits = path(indicator, indicator.grid(N_ALPHAS), setting.max_iter)
+        if len(fits) == 1 or (indicator.exact and indicator.penalty != "l1"):
+            # without noise there is nothing to weigh
+            return Choice(indicator, fits[-1], fits, np.zeros(len(fits)), features, coef_alpha)
+        criterion = modified_bic(indicator, fits)
+        return Choice(indicator, fits[int(np.argmin(criterion))], fits, criterion, features, coef_alpha)
+    if isinstance(setting.alpha, str):
+        alpha = 2.5 if indicator.saturated else indicator.significant_alpha()
+    else:
+        alpha = float(setting.alpha)
+    fits = [indicator.fit(alpha, setting.max_iter)]
+    return Choice(indicator, fits[0], fits, None, features, coef_alpha)
+
+
+def dense_choice(X, y, weights, setting, random_state, features=None, coef_alpha=0.0, check=None):
+    """Free coefficients of all columns of X, or of some; ``check`` may refuse the problem."""
+    part = X if features is None else _dense(X[:, features])
+    indicator = DenseIndicator(part, y, weights, setting.fit_intercept)
+    if check is not None:
+        check(indicator)
+    indicator.prepare(setting.penalty, setting.init, setting.scale, setting.leverage_weights, random_state)
+    return choose_alpha(indicator, setting, features, coef_alpha)
+
+
+def lasso_choice(X, y, weights, setting, coef_alpha, random_state, previous=None, n_starts=None):
+    """Penalised coefficients; with ``refit`` free coefficients of the features selected."""
+    indicator = LassoIndicator(X, y, weights, setting.fit_intercept, coef_alpha)
+    options = {} if n_starts is None else {"n_starts": n_starts}
+    indicator.prepare(
+        setting.penalty, setting.init, setting.scale, setting.leverage_weights, random_state, previous, **options
+    )
+    choice = choose_alpha(indicator, setting, None, coef_alpha)
+    if setting.refit:
+        features = np.flatnonzero(choice.fit.beta[:-1])
+        if len(features) + setting.fit_intercept < len(y):
+            choice = dense_choice(X, y, weights, setting, random_state, features, coef_alpha)
+    return choice, indicator.robust
+
+
+def coef_alpha_grid(X, y, weights, fit_intercept, count, eps):
+    """Decreasing penalties from the smallest for which all coefficients vanish (no outliers supposed)."""
+    largest = largest_coef_alpha(X, y, weights, fit_intercept)
+    if largest <= 0.0:
+        return np.array([np.finfo(np.float64).resolution])
+    return largest * np.geomspace(1.0, eps, count) if count > 1 else np.array([largest])
+
+
+def extended_bic_choice(X, y, weights, setting, random_state):
+    """The penalty on the coefficients with the smallest extended BIC (Chen & Chen 2008) of refits.
+
+    The criterion is the modified BIC of least squares on the selected features and the rows not flagged, plus
+    ``|S| log n + 2 log C(p, |S|)`` for the features S.
+    """
+    n, p = float(weights.sum()), X.shape[1]
+    relaxed = Setting(**{**vars(setting), "refit": True})
+    best, previous, done = None, None, set()
+    for coef_alpha in coef_alpha_grid(X, y, weights, setting.fit_intercept, N_COEF_ALPHAS, COEF_EPS):
+        lasso = LassoIndicator(X, y, weights, setting.fit_intercept, coef_alpha)
+        lasso.prepare(
+            setting.penalty, setting.init, setting.scale, setting.leverage_weights, random_state, previous, N_FOLLOWING
+        )
+        previous = lasso.robust
+        features = lasso.selected
+        if len(features) + 1 > n / 4:
+            break
+        if features.tobytes() in done:
+            continue
+        done.add(features.tobytes())
+        choice = dense_choice(X, y, weights, relaxed, random_state, features, coef_alpha)
+        if choice.indicator.saturated:
+            break
+        value = float(modified_bic(choice.indicator, [choice.fit])[0])
+        size = len(features)
+        value += size * np.log(n) + 2.0 * (gammaln(p + 1.0) - gammaln(size + 1.0) - gammaln(p - size + 1.0))
+        # refits on responses of one scale: RSS of each is in the same units
+        value += 2.0 * (n - choice.indicator.rank) * np.log(choice.indicator.response.scale)
+        if best is None or value < best[0]:
+            best = value, coef_alpha, choice, lasso.robust
+    if best is None:
+        raise ValueError("coef_alpha='ebic' found no penalty that selects fewer features than a quarter of the rows.")
+    _, coef_alpha, choice, start = best
+    if setting.refit:
+        return choice
+    return lasso_choice(X, y, weights, setting, coef_alpha, random_state, start, N_FOLLOWING)[0]
+
+
+def _dense(part):
+    return np.asarray(part.toarray() if hasattr(part, "toarray") else part, dtype=np.float64)
