@@ -411,7 +411,7 @@ class SparseOutlierRegressor(_OutlierBase):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = isinstance(self.coef_alpha, str) or self.coef_alpha > 0.0
+        tags.input_tags.sparse = bool(isinstance(self.coef_alpha, str) or self.coef_alpha > 0.0)
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -602,7 +602,8 @@ class SparseOutlierRegressorCV(_OutlierBase):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = isinstance(self.coef_alphas, Integral) or np.min(self.coef_alphas, initial=1.0) > 0.0
+        grid = _coef_alphas(self.coef_alphas)
+        tags.input_tags.sparse = bool(grid is None or grid[-1] > 0.0)
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -92,7 +92,8 @@ class LassoIndicator:
     def _start(self, rng, previous, n_starts):
         """A robust Lasso fit: the best of some random starts, that from the median, and one given."""
         y = self.response.values
-        order = np.lexsort([self.weights, y])
+        # equal rows are neighbours, wherever they stand
+        order = np.lexsort([np.round(self.X @ np.linspace(1.0, 2.0, self.X.shape[1]), 9), y])
         cumulative = np.cumsum(self.v[order])
         median = y[order[min(int(np.searchsorted(cumulative, 0.5 * cumulative[-1])), len(y) - 1)]]
         zero = np.zeros(self.X.shape[1])
@@ -102,7 +103,7 @@ class LassoIndicator:
         for _ in range(n_starts):
             rows = order[np.minimum(np.searchsorted(cumulative, rng.uniform(size=3) * cumulative[-1]), len(y) - 1)]
             chosen = np.zeros(len(y))
-            chosen[rows] = 1.0 / self.v[rows]
+            np.add.at(chosen, rows, 1.0 / self.v[rows])
             starts.append(self._scaled_lasso(chosen, zero))
         found = [self._concentrate(*start, 2) for start in starts]
         found.sort(key=lambda fit: fit[2])
@@ -124,7 +125,7 @@ class LassoIndicator:
         self.selected = np.flatnonzero(coef)
         self.rounding = self.response.rounding
         self.inner = None
-        if len(self.selected) + self.fit_intercept <= n // 4 or n <= self.X.shape[1] == len(self.selected):
+        if len(self.selected) + self.fit_intercept <= max(0.25 * self.total, 1.0):
             # least squares on the selected features has no bias from the penalty: scale and leverage come from there
             inner = DenseIndicator(self.columns(self.selected), y, self.weights, self.fit_intercept)
             inner.prepare("hard", "lts", known, leverage_weights, random_state)
@@ -151,6 +152,13 @@ class LassoIndicator:
             spread = np.sqrt(np.where(1.0 - leverage > SATURATED, 1.0 - leverage, 1.0))
         if not leverage_weights:
             spread = np.ones(n)
+        # shrinkage leaves more in a residual than noise: least squares on the same features tells how much
+        bias = 0.0
+        if self.inner is not None and (self.exact or penalty == "hard"):
+            shrunk = residual - inner.response.scale * (inner.problem.y - product(inner.problem.Q, inner.clean.beta))
+            bias = float(np.sqrt(np.sum((self.weights * shrunk**2)[inside]) / self.weights[inside].sum()))
+        if not leverage_weights:
+            spread = np.ones(n)
         elif self.inner is not None and not self.exact and penalty == "hard":
             # shrinkage leaves more in a residual than noise: least squares on the same features tells how much
             bias = residual - self.inner.response.scale * (
@@ -159,8 +167,10 @@ class LassoIndicator:
             bias = float(np.sum((self.weights * bias**2)[inside]) / self.weights[inside].sum())
             spread = np.sqrt(spread**2 + bias / sigma**2)
         self.sigma = 0.0 if self.exact else sigma * self.response.scale
-        self.scaled_sigma = max(sigma, self.rounding) if self.exact else sigma
+        self.scaled_sigma = max(self.rounding, bias) if self.exact else sigma
         self.unit = np.maximum(self.scaled_sigma, np.finfo(np.float64).tiny) * spread
+        if leverage_weights and not self.exact:
+            self.unit = np.hypot(self.unit, bias)
         weight = float(self.weights[inside].sum())
         whiten = np.zeros((0, 0)) if self.inner is None else inner.clean.whiten
         self.rank = len(self.selected) + int(self.fit_intercept)

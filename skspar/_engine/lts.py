@@ -68,6 +68,9 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
     def rows_at(u):
         return order[np.minimum(np.searchsorted(cumulative, u, side="right"), n - 1)]
 
+    # of several exact fits the first, not the one whose rounding errors happen to be the smallest
+    zero = 1e-24 * float(np.einsum("i,i,i->", s, y, y))
+
     def sample(m):
         """A stratified sample of m rows: Q, y and weights."""
         rows = rows_at((np.arange(m) + rng.uniform()) / m)
@@ -82,7 +85,7 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
         given = _systematic_starts(Q, y, s, wanted)
         betas, objectives = concentrate(Q, y, s, wanted, given, draws, 2, 0.0)
         # on few rows all can be followed
-        betas = betas[_best(objectives, len(betas) if total <= 150 else N_KEPT)]
+        betas = betas[_best(objectives, zero, len(betas) if total <= 150 else N_KEPT)]
     else:
         found = []
         for _ in range(5):
@@ -90,28 +93,28 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
             given = _systematic_starts(*part, coverage(small, k))
             draws = np.minimum((rng.uniform(size=(n_starts // 5, n_draws)) * small).astype(np.intp), small - 1)
             betas, objectives = concentrate(*part, coverage(small, k), given, draws, 2, 0.0)
-            found.append(betas[_best(objectives, N_KEPT)])
+            found.append(betas[_best(objectives, zero, N_KEPT)])
         betas = np.concatenate(found)
         middle = 5 * small
         if middle < total:
             betas, objectives = concentrate(*sample(middle), coverage(middle, k), betas, no_draws, 2, 0.0)
-            betas = betas[_best(objectives, N_KEPT)]
+            betas = betas[_best(objectives, zero, N_KEPT)]
     if total <= LARGE:
         if total > 2 * small:
             betas, objectives = concentrate(Q, y, s, wanted, betas, no_draws, 2, 0.0)
-            betas = betas[_best(objectives, 3)]
+            betas = betas[_best(objectives, zero, 3)]
         betas, objectives = concentrate(Q, y, s, wanted, betas, no_draws, 1000, 1e-14)
     else:
         part = sample(LARGE // 5)
         betas, objectives = concentrate(*part, coverage(LARGE // 5, k), betas, no_draws, 5, 1e-6)
-        betas = betas[_best(objectives, 2)]
+        betas = betas[_best(objectives, zero, 2)]
         betas, objectives = concentrate(*sample(LARGE), coverage(LARGE, k), betas, no_draws, 10, 1e-5)
-    beta = betas[int(np.argmin(objectives))]
+    beta = betas[_best(objectives, zero, 1)[0]]
     return beta, _objective(problem, beta, wanted)
 
 
-def _best(objectives, count):
-    return np.argsort(objectives, kind="stable")[:count]
+def _best(objectives, zero, count):
+    return np.argsort(np.where(objectives <= zero, 0.0, objectives), kind="stable")[:count]
 
 
 def _objective(problem, beta, wanted):

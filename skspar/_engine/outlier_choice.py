@@ -117,39 +117,39 @@ def coef_alpha_grid(X, y, weights, fit_intercept, count, eps):
 def extended_bic_choice(X, y, weights, setting, random_state):
     """The penalty on the coefficients with the smallest extended BIC (Chen & Chen 2008) of refits.
 
-    The criterion is the modified BIC of least squares on the selected features and the rows not flagged, plus
-    ``|S| log n + 2 log C(p, |S|)`` for the features S.
+    The criterion is the modified BIC of least squares on the selected features S and the rows that the robust start takes
+    for good, plus ``|S| log n + 2 log C(p, |S|)``.
     """
     n, p = float(weights.sum()), X.shape[1]
-    relaxed = Setting(**{**vars(setting), "refit": True})
     best, previous, done = None, None, set()
-    for coef_alpha in coef_alpha_grid(X, y, weights, setting.fit_intercept, N_COEF_ALPHAS, COEF_EPS):
+    grid = coef_alpha_grid(X, y, weights, setting.fit_intercept, N_COEF_ALPHAS, COEF_EPS)
+    for coef_alpha in grid:
         lasso = LassoIndicator(X, y, weights, setting.fit_intercept, coef_alpha)
         lasso.prepare(
             setting.penalty, setting.init, setting.scale, setting.leverage_weights, random_state, previous, N_FOLLOWING
         )
         previous = lasso.robust
         features = lasso.selected
-        if len(features) + 1 > n / 4:
+        if len(features) + 1 > max(0.25 * n, 1.0):
             break
         if features.tobytes() in done:
             continue
         done.add(features.tobytes())
-        choice = dense_choice(X, y, weights, relaxed, random_state, features, coef_alpha)
-        if choice.indicator.saturated:
+        if lasso.inner is None:
             break
-        value = float(modified_bic(choice.indicator, [choice.fit])[0])
-        size = len(features)
+        clean, size = lasso.inner.clean, len(features)
+        m = n - lasso.inner.rank
+        floor = max(lasso.rounding, 1e-150)
+        value = m * np.log(max(clean.rss, m * floor**2) / m) + (np.log(m) + 1.0) * (n - clean.weight + 1.0)
         value += size * np.log(n) + 2.0 * (gammaln(p + 1.0) - gammaln(size + 1.0) - gammaln(p - size + 1.0))
-        # refits on responses of one scale: RSS of each is in the same units
-        value += 2.0 * (n - choice.indicator.rank) * np.log(choice.indicator.response.scale)
         if best is None or value < best[0]:
-            best = value, coef_alpha, choice, lasso.robust
+            best = value, coef_alpha, features, lasso.robust
     if best is None:
-        raise ValueError("coef_alpha='ebic' found no penalty that selects fewer features than a quarter of the rows.")
-    _, coef_alpha, choice, start = best
-    if setting.refit:
-        return choice
+        # too few rows to compare anything
+        best = 0.0, grid[0], None, previous
+    _, coef_alpha, features, start = best
+    if setting.refit and features is not None:
+        return dense_choice(X, y, weights, setting, random_state, features, coef_alpha)
     return lasso_choice(X, y, weights, setting, coef_alpha, random_state, start, N_FOLLOWING)[0]
 
 

@@ -36,6 +36,8 @@ class CleanRows:
         ``q' whiten`` has squared length d.
     weight : float
         Weight of the rows inside.
+    rss : float
+        Residual sum of squares of the rows inside.
     """
 
     inside: np.ndarray
@@ -44,6 +46,7 @@ class CleanRows:
     spread: np.ndarray
     whiten: np.ndarray
     weight: float
+    rss: float = np.nan
 
 
 def trimmed_factor(share):
@@ -108,14 +111,14 @@ def clean_rows(problem, beta, first, rounding, scale=None):
         whiten, spread = _spread(problem, inside)
         weight = float(s[inside].sum())
         residual = y - product(Q, beta)
+        rss = float(np.einsum("i,i,i->", s[inside], residual[inside], residual[inside]))
         if scale is None and not exact:
-            rss = float(np.einsum("i,i,i->", s[inside], residual[inside], residual[inside]))
             estimate = np.sqrt(rss / max(weight - k, 1.0)) / trimmed_factor(2.0 * norm.cdf(CUT) - 1.0)
         if exact or step == STEPS - 1:
             break
         inside = np.abs(residual) <= CUT * estimate * spread
     scale = float(estimate) if estimate > rounding else 0.0
-    return CleanRows(inside, beta, scale, spread, whiten, weight)
+    return CleanRows(inside, beta, scale, spread, whiten, weight, rss)
 
 
 def _spread(problem, inside):
