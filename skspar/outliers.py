@@ -20,6 +20,7 @@ from ._engine.indicator import DenseIndicator, modified_bic
 from ._engine.lasso_indicator import LassoIndicator
 from ._engine.leave_one_out import benjamini_hochberg, leave_one_out
 from ._engine.outlier_choice import (
+    N_FOLLOWING,
     Setting,
     coef_alpha_grid,
     dense_choice,
@@ -1063,7 +1064,7 @@ def _fold_scores(plain, X, y, weights, train, test, settings, grid, seed, scorin
         for i, setting in enumerate(settings):
             rng = np.random.RandomState(seed)
             if coef_alpha > 0.0:
-                options = {} if j == 0 else {"n_starts": 5}
+                options = {} if j == 0 else {"n_starts": N_FOLLOWING}
                 choice, previous[i] = lasso_choice(*part, setting, coef_alpha, rng, previous[i], **options)
             else:
                 choice = dense_choice(*part, setting, rng, check=_check_total)

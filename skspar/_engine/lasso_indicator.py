@@ -14,6 +14,8 @@ from .robust_scale import SATURATED, CleanRows, trimmed_factor
 COVERAGE = 0.75
 N_STARTS = 20
 N_KEPT = 3
+# Largest number of rounds of selecting features and judging rows.
+STEPS = 4
 # Duality gap of the Lasso fits in between, relative to the null objective.
 LASSO_TOL = 1e-11
 
@@ -107,7 +109,7 @@ class LassoIndicator:
             starts.append(self._scaled_lasso(chosen, zero))
         found = [self._concentrate(*start, 2) for start in starts]
         found.sort(key=lambda fit: fit[2])
-        found = [self._concentrate(coef, intercept, 50) for coef, intercept, _ in found[:N_KEPT]]
+        found = [self._concentrate(coef, intercept, 50) for coef, intercept, _ in found[: N_KEPT if previous is None else 1]]
         return min(found, key=lambda fit: fit[2])[:2]
 
     # --- what an estimator asks
@@ -115,37 +117,24 @@ class LassoIndicator:
     def prepare(self, penalty, init, scale, leverage_weights, random_state, previous=None, n_starts=N_STARTS):
         """Find the start, the scale and the thresholds' units; see `DenseIndicator.prepare`."""
         self.penalty = penalty
-        y, n = self.response.values, len(self.weights)
+        n = len(self.weights)
         known = None if scale is None else scale / self.response.scale
         if init == "lts" or (known is None and init != "ols"):
             coef, intercept = self._start(random_state, previous, n_starts)
         else:
             coef, intercept = self._lasso(np.ones(n))
+        # the Lasso of three quarters of the rows selects, least squares on the selection tells good rows, and the Lasso
+        # of all of these selects better
+        for step in range(STEPS):
+            self._judge(coef, intercept, known, leverage_weights, random_state)
+            begin = self._lasso(self.clean.inside.astype(float), coef)
+            settled = np.array_equal(np.flatnonzero(begin[0]), self.selected)
+            if settled or step == STEPS - 1:
+                break
+            coef, intercept = begin
         self.robust = coef, intercept
-        self.selected = np.flatnonzero(coef)
-        self.rounding = self.response.rounding
-        self.inner = None
-        if len(self.selected) + self.fit_intercept <= max(0.25 * self.total, 1.0):
-            # least squares on the selected features has no bias from the penalty: scale and leverage come from there
-            inner = DenseIndicator(self.columns(self.selected), y, self.weights, self.fit_intercept)
-            inner.prepare("hard", "lts", known, leverage_weights, random_state)
-            self.inner = inner if not inner.saturated else None
+        inner, spread, inside, sigma = self.inner, self.clean.spread, self.clean.inside, self.clean.scale
         residual = self._residual(coef, intercept)
-        if self.inner is not None:
-            sigma = inner.scaled_sigma * inner.response.scale
-            self.exact, spread, inside = inner.exact, inner.clean.spread, inner.clean.inside
-            self.rounding = max(self.rounding, inner.rounding * inner.response.scale)
-        else:
-            square = residual**2
-            wanted = COVERAGE * self.total
-            cut, below = trimmed_cut(square, self.weights, wanted)
-            kept = square < cut
-            rss = float(np.sum((self.weights * square)[kept])) + (wanted - below) * cut
-            sigma = np.sqrt(rss / max(wanted - len(self.selected), 1.0)) / trimmed_factor(COVERAGE)
-            sigma = float(sigma) if known is None else known
-            self.exact = sigma <= self.rounding
-            spread = np.ones(n)
-            inside = np.abs(residual) <= 2.5 * max(sigma, self.rounding)
         if penalty == "l1" and self.inner is not None:
             # the convex problem's own leverage, in the features of the start
             leverage = inner.row_leverage()
@@ -157,25 +146,45 @@ class LassoIndicator:
         if self.inner is not None and (self.exact or penalty == "hard"):
             shrunk = residual - inner.response.scale * (inner.problem.y - product(inner.problem.Q, inner.clean.beta))
             bias = float(np.sqrt(np.sum((self.weights * shrunk**2)[inside]) / self.weights[inside].sum()))
-        if not leverage_weights:
-            spread = np.ones(n)
-        elif self.inner is not None and not self.exact and penalty == "hard":
-            # shrinkage leaves more in a residual than noise: least squares on the same features tells how much
-            bias = residual - self.inner.response.scale * (
-                self.inner.problem.y - product(self.inner.problem.Q, self.inner.clean.beta)
-            )
-            bias = float(np.sum((self.weights * bias**2)[inside]) / self.weights[inside].sum())
-            spread = np.sqrt(spread**2 + bias / sigma**2)
         self.sigma = 0.0 if self.exact else sigma * self.response.scale
         self.scaled_sigma = max(self.rounding, bias) if self.exact else sigma
         self.unit = np.maximum(self.scaled_sigma, np.finfo(np.float64).tiny) * spread
         if leverage_weights and not self.exact:
             self.unit = np.hypot(self.unit, bias)
-        weight = float(self.weights[inside].sum())
-        whiten = np.zeros((0, 0)) if self.inner is None else inner.clean.whiten
+        self.clean.beta = self._pack(*(begin if penalty != "l1" else (coef, intercept)))
+
+    def _judge(self, coef, intercept, known, leverage_weights, random_state):
+        """Which rows are good, and the scale, given a Lasso fit: by least squares on its features, if they are few."""
+        n = len(self.weights)
+        self.selected = np.flatnonzero(coef)
         self.rank = len(self.selected) + int(self.fit_intercept)
-        begin = self._lasso(inside.astype(float), coef) if penalty != "l1" else (coef, intercept)
-        self.clean = CleanRows(inside, self._pack(*begin), sigma, spread, whiten, weight)
+        self.rounding = self.response.rounding
+        self.inner = None
+        if self.rank <= max(0.25 * self.total, 1.0):
+            # free of the bias of the penalty
+            inner = DenseIndicator(self.columns(self.selected), self.response.values, self.weights, self.fit_intercept)
+            inner.prepare("hard", "lts", known, leverage_weights, random_state)
+            self.inner = inner if not inner.saturated else None
+        if self.inner is not None:
+            clean, scale = inner.clean, inner.response.scale
+            sigma = inner.scaled_sigma * scale
+            self.exact = inner.exact
+            self.rounding = max(self.rounding, inner.rounding * scale)
+            self.clean = CleanRows(
+                clean.inside, None, sigma, clean.spread, clean.whiten, clean.weight, clean.rss * scale**2
+            )
+            return
+        square = self._residual(coef, intercept) ** 2
+        wanted = COVERAGE * self.total
+        cut, below = trimmed_cut(square, self.weights, wanted)
+        kept = square < cut
+        rss = float(np.sum((self.weights * square)[kept])) + (wanted - below) * cut
+        sigma = np.sqrt(rss / max(wanted - len(self.selected), 1.0)) / trimmed_factor(COVERAGE)
+        sigma = float(sigma) if known is None else known
+        self.exact = sigma <= self.rounding
+        inside = square <= max((2.5 * max(sigma, self.rounding)) ** 2, cut)
+        weight = float(self.weights[inside].sum())
+        self.clean = CleanRows(inside, None, sigma, np.ones(n), np.zeros((0, 0)), weight, rss)
 
     def _pack(self, coef, intercept):
         return np.append(coef, intercept)
