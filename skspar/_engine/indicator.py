@@ -21,6 +21,8 @@ SMALLEST = 2.5
 LEVEL = 0.01
 # Up to so many rows (by weight), entries of the l1 path are exact; above, they are interpolated.
 EXACT_ROWS = 1000
+# Ratio of neighbouring thresholds between which residuals are interpolated.
+FINE = 1.04
 
 
 class Response:
@@ -133,8 +135,10 @@ class DenseIndicator:
         if robust is not None:
             clean = clean_rows(problem, robust, first, rounding, known)
             sigma = clean.scale if known is None else known
+            self._robust = clean.beta
         else:
             sigma = known
+            self._robust = None
         if penalty == "l1":
             leverage = self.row_leverage()
             spread = np.sqrt(np.where(1.0 - leverage > SATURATED, 1.0 - leverage, 1.0))
@@ -176,7 +180,7 @@ class DenseIndicator:
         top = self.largest_alpha * (1.0 + 1e-12)
         if top <= smallest or n_alphas == 1:
             return np.array([max(top, smallest)])
-        if self.exact and self.penalty != "l1":
+        if self.exact:
             return np.array([top, smallest])
         if top <= 4.0 * smallest:
             return np.geomspace(top, smallest, n_alphas)
@@ -205,6 +209,9 @@ class DenseIndicator:
             return IndicatorFit(alpha, beta, residual, residual.copy(), residual != 0.0, 0.0, 0, True)
         if self.penalty == "l1":
             start = self.problem.least_squares() if previous is None else previous.beta
+            if self.exact and self._robust is not None:
+                # thresholds at the level of rounding: least absolute deviations, usually the exact fit itself
+                start = self._robust
         else:
             start = self.clean.beta
         minimum = self.problem.minimise(self.penalty, thresholds, start, max_iter)
@@ -241,7 +248,22 @@ class DenseIndicator:
             return np.zeros(len(self.weights))
         if self.penalty == "l1" and self.total <= EXACT_ROWS:
             return huber_entries(self.problem, self.unit, fits[-1].alpha)
+        if self.penalty == "l1":
+            fits = self._refined(fits)
         return entries_between(fits, self.unit, self.penalty)
+
+    def _refined(self, fits):
+        """An l1 path with points in between, so that interpolation is good to about a thousandth."""
+        out = fits[:1]
+        for fit in fits[1:]:
+            above = out[-1]
+            steps = 1
+            if not np.array_equal(fit.flagged, above.flagged):
+                steps = min(int(np.ceil(np.log(above.alpha / fit.alpha) / np.log(FINE))), 100)
+            for alpha in above.alpha * (fit.alpha / above.alpha) ** (np.arange(1, steps) / max(steps, 1)):
+                out.append(self.fit(float(alpha), 100, out[-1]))
+            out.append(fit)
+        return out
 
     def row_leverage(self):
         """Leverage of each row among all rows, that of a single one where the weight says that there are several."""

@@ -200,7 +200,7 @@ class LassoIndicator:
         top = self.largest_alpha * (1.0 + 1e-12)
         if top <= smallest or n_alphas == 1:
             return np.array([max(top, smallest)])
-        if self.exact and self.penalty != "l1":
+        if self.exact:
             return np.array([top, smallest])
         near = min(top, 4.0 * smallest)
         n_far = 0 if near == top else n_alphas // 3

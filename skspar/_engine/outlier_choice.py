@@ -68,11 +68,13 @@ def choose_alpha(indicator, setting, features=None, coef_alpha=0.0):
     """The fit at the threshold asked for, or at the one with the smallest modified BIC."""
     if setting.alpha == "bic" and not indicator.saturated:
         fits = path(indicator, indicator.grid(N_ALPHAS), setting.max_iter)
-        if len(fits) == 1 or (indicator.exact and indicator.penalty != "l1"):
+        if len(fits) == 1 or indicator.exact:
             # without noise there is nothing to weigh
             return Choice(indicator, fits[-1], fits, np.zeros(len(fits)), features, coef_alpha)
         criterion = modified_bic(indicator, fits)
-        return Choice(indicator, fits[int(np.argmin(criterion))], fits, criterion, features, coef_alpha)
+        # of thresholds that flag the same rows the largest, whatever rounding says
+        best = int(np.argmax(criterion <= criterion.min() + 1e-9 * abs(criterion.min())))
+        return Choice(indicator, fits[best], fits, criterion, features, coef_alpha)
     if isinstance(setting.alpha, str):
         alpha = 2.5 if indicator.saturated else indicator.significant_alpha()
     else:
