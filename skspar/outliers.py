@@ -94,7 +94,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         indicator, fit = choice.indicator, choice.fit
         beta = fit.beta
         if self.refit and choice.coef_alpha == 0.0 and not indicator.saturated:
-            beta, _ = indicator.problem.refit(fit.flagged, fit.beta)
+            beta = indicator.problem.refit(fit.flagged, fit.beta)
         coef, intercept = indicator.coefficients(beta)
         if choice.features is not None:
             full = np.zeros(X.shape[1])

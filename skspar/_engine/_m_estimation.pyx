@@ -113,17 +113,3 @@ def evaluate(
                 dgemv("N", &k, &rows, &plus, <double *> &Q[start, 0], &k, &influence[start], &one, &plus,
                       &gradient_[0], &one)
     return total, changed, gradient
-
-
-def gather(const double[:, ::1] Q, const double[::1] weights, const Py_ssize_t[::1] rows):
-    """Rows of Q times the roots of their weights, one after another."""
-    cdef Py_ssize_t n = rows.shape[0], k = Q.shape[1], i, j
-    cdef double root
-    out = np.empty((n, k))
-    cdef double[:, ::1] out_ = out
-    with nogil:
-        for i in range(n):
-            root = weights[rows[i]] ** 0.5
-            for j in range(k):
-                out_[i, j] = root * Q[rows[i], j]
-    return out

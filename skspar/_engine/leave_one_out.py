@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._blas import product
-from .robust_scale import SATURATED, squared_lengths
+from ._row_blocks import squared_lengths
+from .robust_scale import SATURATED
 
 
 @dataclass
@@ -48,7 +49,7 @@ def leave_one_out(basis, y, weights, rounding):
     residual = y - product(Q, product(Q.T, weights * y))
     # once more: what rounding left of the fit
     residual -= product(Q, product(Q.T, weights * residual))
-    left = 1.0 - weights * squared_lengths(Q, np.eye(basis.rank))
+    left = 1.0 - weights * squared_lengths(Q)
     saturated = left <= SATURATED
     left = np.where(saturated, np.nan, left)
     freedom = basis.total - basis.rank - 1.0

@@ -19,12 +19,14 @@ def coverage(total, rank):
     return float(np.floor(0.5 * (total + rank + 1.0)))
 
 
-def stable_order(problem):
-    """An order of the rows that neither their position nor the units of the data decide; equal rows are neighbours."""
-    Q, y, s = problem.Q, problem.y, problem.weights
-    residual = y - product(Q, problem.least_squares())
+def _keys(Q, y, residual):
+    """A number for each row that neither its position nor the units of the data decide."""
     square = residual**2
-    key = np.round(square / max(square.max(initial=0.0), np.finfo(float).tiny), 12)
+    return np.round(square / max(square.max(initial=0.0), np.finfo(np.float64).tiny), 12)
+
+
+def stable_order(Q, y, s, key):
+    """An order of the rows that neither their position nor the units of the data decide; equal rows are neighbours."""
     order = np.argsort(key, kind="stable")
     tied = np.diff(key[order]) == 0.0
     if not tied.any():
@@ -33,13 +35,27 @@ def stable_order(problem):
     position = np.concatenate([[0], np.cumsum(~tied)])
     doubtful = np.flatnonzero(np.concatenate([[False], tied]) | np.concatenate([tied, [False]]))
     rows = order[doubtful]
-    size = float(np.sqrt(s.sum()))
-    columns = Q[rows] * size
-    keys = [np.round(columns[:, j], 7) for j in range(columns.shape[1])] if len(rows) <= LARGE else []
-    largest = max(float(np.abs(y).max(initial=0.0)), np.finfo(float).tiny)
+    columns = Q[rows] * float(np.sqrt(s.sum()))
+    keys = [np.round(columns[:, j], 7) for j in range(columns.shape[1])] if len(rows) <= 2 * LARGE else []
+    largest = max(float(np.abs(y).max(initial=0.0)), np.finfo(np.float64).tiny)
     keys += [np.round(y[rows] / largest, 9), np.round(np.einsum("ij,ij->i", columns, columns), 9), position[doubtful]]
     order[doubtful] = rows[np.lexsort(keys)]
     return order
+
+
+def some_rows(problem, count):
+    """About ``count`` rows, spread like all of them, whatever their order; None where equal rows abound.
+
+    A row is taken or not by the digits of its least squares residual, so no sorting is needed.
+    """
+    residual = problem.y - product(problem.Q, problem.least_squares())
+    key = _keys(problem.Q, problem.y, residual)
+    # multiplication by 2^64 over the golden ratio spreads neighbours evenly (Fibonacci hashing)
+    hashed = (key + 1.0).view(np.uint64) * np.uint64(11400714819323198485)
+    rows = np.flatnonzero(hashed < np.uint64(int(count / problem.weights.sum() * 2.0**64)))
+    if not 0.8 * count <= problem.weights[rows].sum() <= 1.25 * count or len(np.unique(key[rows])) < 0.9 * len(rows):
+        return None
+    return rows
 
 
 def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
@@ -55,13 +71,26 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
     objective : float
         On all rows.
     """
+    k = problem.Q.shape[1]
+    wanted = coverage(float(problem.weights.sum()), k)
+    if k == 0:
+        return np.zeros(0), _objective(problem, np.zeros(0), wanted)
     Q, y, s = problem.Q, problem.y, problem.weights
+    residual = y - product(Q, problem.least_squares())
+    if s.sum() > LARGE:
+        rows = some_rows(problem, LARGE)
+        if rows is not None:
+            Q, y, s, residual = Q[rows], y[rows], s[rows], residual[rows]
+    beta = _best_start(Q, y, s, residual, rng, n_starts)
+    return beta, _objective(problem, beta, wanted)
+
+
+def _best_start(Q, y, s, residual, rng, n_starts):
+    """Coefficients with the least trimmed sum of squares that was found."""
     n, k = Q.shape
     total = float(s.sum())
     wanted = coverage(total, k)
-    if k == 0:
-        return np.zeros(0), _objective(problem, np.zeros(0), wanted)
-    order = stable_order(problem)
+    order = stable_order(Q, y, s, _keys(Q, y, residual))
     cumulative = np.cumsum(s[order])
     cumulative /= cumulative[-1]
 
@@ -99,7 +128,7 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
         if middle < total:
             betas, objectives = concentrate(*sample(middle), coverage(middle, k), betas, no_draws, 2, 0.0)
             betas = betas[_best(objectives, zero, N_KEPT)]
-    if total <= LARGE:
+    if total < 0.5 * LARGE:
         if total > 2 * small:
             betas, objectives = concentrate(Q, y, s, wanted, betas, no_draws, 2, 0.0)
             betas = betas[_best(objectives, zero, 3)]
@@ -107,10 +136,9 @@ def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
     else:
         part = sample(LARGE // 5)
         betas, objectives = concentrate(*part, coverage(LARGE // 5, k), betas, no_draws, 5, 1e-6)
-        betas = betas[_best(objectives, zero, 2)]
-        betas, objectives = concentrate(*sample(LARGE), coverage(LARGE, k), betas, no_draws, 10, 1e-5)
-    beta = betas[_best(objectives, zero, 1)[0]]
-    return beta, _objective(problem, beta, wanted)
+        betas = betas[_best(objectives, zero, 1)]
+        betas, objectives = concentrate(*sample(min(LARGE, n)), coverage(min(LARGE, n), k), betas, no_draws, 5, 1e-5)
+    return betas[_best(objectives, zero, 1)[0]]
 
 
 def _best(objectives, zero, count):

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh, lapack
 
-from ._blas import product, self_product
-from ._m_estimation import KINDS, apply_loss, evaluate, gather
+from ._blas import product, symmetric
+from ._m_estimation import KINDS, apply_loss, evaluate
+from ._row_blocks import residual_gradient, weighted_gram
 
 # Where the falling part of the influence reaches zero, in thresholds: Fan & Li's and Zhang's usual values.
 SHAPE = {"l1": 1.0, "hard": 1.0, "scad": 3.7, "mcp": 3.0}
@@ -61,31 +62,38 @@ class MEstimation:
 
     def __init__(self, Q, y, weights):
         self.Q, self.y, self.weights = Q, np.ascontiguousarray(y), weights
+        self._ols = None
         self._size = float(np.sqrt(_dot(weights, self.y**2)))
 
     def least_squares(self):
         """Coefficients of least squares on all rows."""
-        return product(self.Q.T, self.weights * self.y)
+        if self._ols is None:
+            self._ols = product(self.Q.T, self.weights * self.y)
+        return self._ols
 
     def gram_without(self, removed):
         """``Q' (S - diag(removed)) Q``."""
-        rows = np.flatnonzero(removed)
-        k = self.Q.shape[1]
-        left = self.weights - removed if 2 * len(rows) > len(self.y) else None
-        if left is not None and left.min() >= 0.0:
-            rows = np.flatnonzero(left)
-            return self_product(gather(self.Q, left, rows))
-        return np.eye(k) - self_product(gather(self.Q, removed, rows))
+        if 2 * np.count_nonzero(removed) > len(self.y):
+            left = self.weights - removed
+            if left.min() >= 0.0:
+                return symmetric(weighted_gram(self.Q, left))
+        gram = -symmetric(weighted_gram(self.Q, removed))
+        gram[np.diag_indices(len(gram))] += 1.0
+        return gram
 
-    def refit(self, outside, start):
-        """Least squares without some rows, and the Gram matrix of the others; undetermined parts stay as in ``start``."""
-        gram = self.gram_without(np.where(outside, self.weights, 0.0))
+    def refit(self, outside, start, gram=None, n_steps=2):
+        """Least squares without some rows; parts that the others leave undetermined stay as in ``start``.
+
+        ``gram`` is the Gram matrix of the others, if it is known.
+        """
+        if gram is None:
+            gram = self.gram_without(np.where(outside, self.weights, 0.0))
+        kept = np.where(outside, 0.0, self.weights)
+        residual = np.empty(len(self.y))
         beta = start
-        for _ in range(2):
-            residual = self.y - product(self.Q, beta)
-            residual[outside] = 0.0
-            beta = beta + solve(gram, product(self.Q.T, self.weights * residual))
-        return beta, gram
+        for _ in range(n_steps):
+            beta = beta + solve(gram, residual_gradient(self.Q, self.y, beta, kept, residual))
+        return beta
 
     def minimise(self, penalty, thresholds, start, max_iter=100):
         """Newton steps from ``start``; for SCAD and MCP reweighted least squares leads to where Newton is safe.

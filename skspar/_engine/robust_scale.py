@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from ._blas import product
 from ._lts import trimmed_cut
+from ._row_blocks import squared_lengths
 from .lts import coverage, least_trimmed_squares
 from .m_estimation import MEstimation
 
@@ -75,7 +76,7 @@ def raw_scale(objective, total, rank):
     return float(sigma) * small_sample_factor(total, rank)
 
 
-def clean_rows(problem, beta, first, rounding, scale=None):
+def clean_rows(problem, beta, first, rounding, scale=None, scale_only=False):
     """Reweighting: least squares on the rows within 2.5 scales of a robust fit.
 
     Parameters
@@ -89,6 +90,8 @@ def clean_rows(problem, beta, first, rounding, scale=None):
         Residuals up to this are zero.
     scale : float or None
         The scale of the noise if known; else that of the rows within, corrected for what the cut takes away.
+    scale_only : bool
+        Whether the final ``spread`` is not needed.
     """
     Q, y, s = problem.Q, problem.y, problem.weights
     k = Q.shape[1]
@@ -97,38 +100,48 @@ def clean_rows(problem, beta, first, rounding, scale=None):
     if scale is not None:
         first = scale
     exact = first <= rounding
+    lengths = float(squared_lengths(Q).max(initial=0.0))
     if exact:
         inside = size <= 4.0 * rounding
     else:
         # the best half says how far from it each row lies
         inside = size**2 <= trimmed_cut(size**2, s, coverage(total, k) * (1.0 - 1e-12))[0] * (1.0 + 1e-12)
-        _, spread = _spread(problem, inside)
+        _, spread = _spread(problem, inside, _gram(problem, inside), lengths)
         inside = size <= CUT * first * np.where(inside, 1.0, spread)
     estimate = first
     for step in range(STEPS):
-        inside = _complete(problem, inside, beta, 4.0 * rounding if exact else CUT * first)
-        beta, _ = problem.refit(~inside, beta)
-        whiten, spread = _spread(problem, inside)
+        last = exact or step == STEPS - 1
+        inside, gram = _complete(problem, inside, beta, 4.0 * rounding if exact else CUT * first)
+        beta = problem.refit(~inside, beta, gram, 2 if last else 1)
+        whiten, spread = _spread(problem, inside, gram, 0.0 if last and not scale_only else lengths)
         weight = float(s[inside].sum())
         residual = y - product(Q, beta)
         rss = float(np.einsum("i,i,i->", s[inside], residual[inside], residual[inside]))
         if scale is None and not exact:
             estimate = np.sqrt(rss / max(weight - k, 1.0)) / trimmed_factor(2.0 * norm.cdf(CUT) - 1.0)
-        if exact or step == STEPS - 1:
+        if last:
             break
         inside = np.abs(residual) <= CUT * estimate * spread
     scale = float(estimate) if estimate > rounding else 0.0
     return CleanRows(inside, beta, scale, spread, whiten, weight, rss)
 
 
-def _spread(problem, inside):
-    """Standard deviations of the residuals of good rows given which rows are fitted, and the map to their distances."""
-    gram = problem.gram_without(np.where(inside, 0.0, problem.weights))
+def _gram(problem, inside):
+    return problem.gram_without(np.where(inside, 0.0, problem.weights))
+
+
+def _spread(problem, inside, gram, lengths):
+    """Standard deviations of the residuals of good rows given which rows are fitted, and the map to their distances.
+
+    Where ``lengths``, the largest squared length of a row, says that distances are below 1e-4, they are not computed.
+    """
     if len(gram) == 0:
         return gram, np.ones(len(inside))
     values, vectors = eigh(gram)
     kept = values > 1e-11 * max(values[-1], 1e-300)
     whiten = np.ascontiguousarray(vectors[:, kept] / np.sqrt(values[kept]))
+    if kept.all() and 0.0 < lengths <= 1e-4 * values[0]:
+        return whiten, np.ones(len(inside))
     distance = squared_lengths(problem.Q, whiten)
     leverage = np.minimum(problem.weights, 1.0) * distance
     # a row that cannot leave a residual is not judged by it
@@ -136,31 +149,21 @@ def _spread(problem, inside):
     return whiten, np.sqrt(np.where(inside, left, 1.0 + distance))
 
 
-def squared_lengths(Q, whiten):
-    """Squared lengths of the rows of ``Q whiten``."""
-    out = np.empty(len(Q))
-    step = max(1, (1 << 20) // max(Q.shape[1], 1))
-    for start in range(0, len(Q), step):
-        Z = product(Q[start : start + step], whiten)
-        out[start : start + step] = np.einsum("ij,ij->i", Z, Z)
-    return out
-
-
 def _complete(problem, inside, beta, cut):
-    """Add rows until those inside determine every coefficient.
+    """Add rows until those inside determine every coefficient; also returns their Gram matrix.
 
     A robust fit may leave out every row of a rare level of a category, and with them the level's coefficient. A fit of
     its own among these rows tells the good ones.
     """
-    gram = problem.gram_without(np.where(inside, 0.0, problem.weights))
+    gram = _gram(problem, inside)
     if len(gram) == 0:
-        return inside
+        return inside, gram
     values, vectors = eigh(gram)
     null = vectors[:, values <= 1e-9 * max(values[-1], 1e-300)]
     if null.shape[1] == 0:
-        return inside
+        return inside, gram
     free = product(problem.Q, np.ascontiguousarray(null))
-    lost = ~inside & (squared_lengths(free, np.eye(null.shape[1])) > 1e-12 * squared_lengths(problem.Q, np.eye(len(gram))))
+    lost = ~inside & (squared_lengths(np.ascontiguousarray(free)) > 1e-12 * squared_lengths(problem.Q))
     s = problem.weights[lost]
     basis, _ = qr(free[lost] * np.sqrt(s)[:, None], mode="economic")
     within = MEstimation(np.ascontiguousarray(basis / np.sqrt(s)[:, None]), (problem.y - product(problem.Q, beta))[lost], s)
@@ -168,5 +171,8 @@ def _complete(problem, inside, beta, cut):
     good = np.abs(within.y - product(within.Q, best)) <= cut
     completed = inside.copy()
     completed[np.flatnonzero(lost)[good]] = True
-    left = eigh(problem.gram_without(np.where(completed, 0.0, problem.weights)), eigvals_only=True)
-    return completed if left[0] > 1e-9 * left[-1] else inside | lost
+    gram = _gram(problem, completed)
+    left = eigh(gram, eigvals_only=True)
+    if left[0] > 1e-9 * left[-1]:
+        return completed, gram
+    return inside | lost, _gram(problem, inside | lost)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cholesky, eigvalsh, qr, solve_triangular, svd
 
-from ._blas import product, self_product, symmetric
+from ._blas import product, symmetric
+from ._row_blocks import centred_gram, centred_product
 from .design import pieces
 
 EPS = np.finfo(np.float64).eps
@@ -38,24 +39,19 @@ class RowBasis:
         self.total = float(weights.sum())
         self.fit_intercept = fit_intercept
         self.n_features = p
-        equal = bool(np.all(weights == weights[0]))
-        Q = np.empty((n, first + p))
-        Z = Q[:, first:]
         self.mean = np.zeros(p)
-        if fit_intercept:
-            Q[:, 0] = 1.0 / np.sqrt(self.total)
+        if fit_intercept and n:
             # one of the rows first: what is left has no common part that rounding could hide
             self.mean = np.array(X[0], dtype=np.float64)
-            if X.dtype == np.float64 and p:
-                self.mean += product((X[:1000] - self.mean).T, weights[:1000]) / weights[:1000].sum()
-            np.subtract(X, self.mean, out=Z)
-            left = product(Z.T, weights) / self.total if p else np.zeros(0)
+            some = np.asarray(X[:1000], dtype=np.float64) - self.mean
+            self.mean += np.einsum("i,ij->j", weights[:1000], some) / weights[:1000].sum()
+        G, left = centred_gram(X, self.mean, weights)
+        symmetric(G)
+        if fit_intercept:
+            left /= self.total
+            G -= self.total * np.outer(left, left)
             self.mean += left
-            Z -= left
-        else:
-            Z[:] = X
-        G = _gram(Z, weights, equal)
-        sizes = np.sqrt(np.diag(G))
+        sizes = np.sqrt(np.maximum(np.diag(G), 0.0))
         # a column that is constant leaves rounding errors
         sizes[sizes <= 8.0 * EPS * np.sqrt(self.total) * np.abs(self.mean)] = 0.0
         kept = np.flatnonzero(sizes > 0.0)
@@ -64,30 +60,37 @@ class RowBasis:
         values = eigvalsh(C) if len(kept) else np.ones(1)
         self._minimum_norm = None
         if n > p and len(kept) == p and values[0] > 1e-7 * max(1.0, values[-1]):
-            self.map = _upper_inverse(C) * scale[:, None]
-            _multiply(Z, self.map)
+            self.map = np.asfortranarray(_upper_inverse(C) * scale[:, None])
+            self.Q = self._with_constant(n, p)
+            centred_product(X, self.mean, self.map, first, self.Q)
             if values[0] < 1e-2 * values[-1]:
                 # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
-                again = _upper_inverse(_gram(Z, weights, equal))
-                _multiply(Z, again)
+                again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(p), weights)[0]))
+                for piece in pieces(n, p):
+                    self.Q[piece, first:] = product(self.Q[piece, first:], again)
                 self.map = product(self.map, again)
-            self.Q = Q
         else:
             root = np.sqrt(weights)
-            A = Z[:, kept] * scale[kept]
+            A = (np.asarray(X[:, kept], dtype=np.float64) - self.mean[kept]) * scale[kept]
             A *= root[:, None]
             U, sd, Vt = svd(A, full_matrices=False) if A.size else (np.zeros((n, 0)), np.zeros(0), np.zeros((0, 0)))
             r = int(np.sum(sd > EPS * max(n, len(kept)) * sd.max(initial=0.0)))
             self.map = np.zeros((p, r))
             self.map[kept] = scale[kept, None] * Vt[:r].T / sd[:r]
-            self.Q = np.empty((n, first + r))
-            self.Q[:, :first] = Q[:, :first]
+            self.Q = self._with_constant(n, r)
             self.Q[:, first:] = U[:, :r] / root[:, None]
             if r < p:
                 rows = np.zeros((p, r))
                 rows[kept] = Vt[:r].T / scale[kept, None]
                 self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
         self.rank = self.Q.shape[1]
+
+    def _with_constant(self, n, k):
+        """Room for coordinates; the first is constant where there is an intercept."""
+        first = int(self.fit_intercept)
+        Q = np.empty((n, first + k))
+        Q[:, :first] = 1.0 / np.sqrt(self.total)
+        return Q
 
     def coefficients(self, betas):
         """Coefficients (p,) and intercept for ``Q beta``; of minimum norm where they are not unique."""
@@ -123,25 +126,7 @@ class Coordinates:
         return out
 
 
-def _gram(Z, weights, equal):
-    """``Z' S Z``."""
-    if equal:
-        G = self_product(Z)
-        G *= weights[0]
-        return G
-    G = np.zeros((Z.shape[1], Z.shape[1]), order="F")
-    for piece in pieces(len(Z), Z.shape[1]):
-        self_product(Z[piece] * np.sqrt(weights[piece])[:, None], G)
-    return symmetric(G)
-
-
 def _upper_inverse(G):
     """Upper triangular T with ``T' G T = I``."""
     L = cholesky(G, lower=True)
     return np.asfortranarray(solve_triangular(L, np.eye(len(G)), lower=True).T)
-
-
-def _multiply(Z, T):
-    """``Z <- Z T`` in place."""
-    for piece in pieces(len(Z), Z.shape[1]):
-        Z[piece] = product(Z[piece], T)
