@@ -15,7 +15,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-FAMILIES = ("paths", "single_fits", "cross_validation", "limits", "memory", "scaling")
+FAMILIES = ("paths", "single_fits", "cross_validation", "limits", "memory", "scaling", "outliers")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

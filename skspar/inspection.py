@@ -209,7 +209,9 @@ def _plain_ticks(ax):
 
     low, high = sorted(ax.get_xlim())
     few = high / low < 30.0
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if few else (1, 2, 5) if high / low < 1e3 else (1,)))
+    ax.xaxis.set_major_locator(
+        LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if few else (1, 2, 5) if high / low < 1e3 else (1,))
+    )
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -113,7 +113,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         self.alpha_ = float(fit.alpha)
         self.coef_alpha_ = float(choice.coef_alpha)
         self.n_iter_ = int(max(f.n_iter for f in choice.fits))
-        self.dual_gap_ = float(fit.gap * scale**2)
+        self.dual_gap_ = float(fit.gap) * scale * scale
         null = indicator.null_objective()
         score = np.zeros(n)
         gamma, entries, leverage = np.zeros(n), np.zeros(n), np.zeros(n)
@@ -168,7 +168,11 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         gap = max(gaps, default=0.0)
         missed = gap > self.tol * null if gaps else not all(f.converged for f in choice.fits)
         if missed:
-            what = f"the largest duality gap is {gap / max(null, 1e-300):.3g} of the null objective" if gaps else "zones of residuals still change"
+            what = (
+                f"the largest duality gap is {gap / max(null, 1e-300):.3g} of the null objective"
+                if gaps
+                else "zones of residuals still change"
+            )
             warnings.warn(
                 f"The fit did not reach tol={self.tol:g} in max_iter={self.max_iter} steps: {what}. Increase max_iter "
                 "or tol, or avoid very small alpha.",

@@ -31,19 +31,21 @@ class Response:
 
     def __init__(self, y, weights, fit_intercept):
         y = np.asarray(y, dtype=np.float64)
+        # what a few wild entries are like must not decide: medians and quartiles, of some rows where there are many
+        some = y[:: max(1, len(y) // 10_000)]
         largest = float(np.abs(y).max(initial=0.0))
-        self.shift = 0.0
-        if fit_intercept:
-            # one of the entries first, lest a sum of large ones round
-            self.shift = float(y[0])
-            self.shift += float(np.einsum("i,i->", weights, y - self.shift) / weights.sum())
+        self.shift = float(np.median(some)) if fit_intercept else 0.0
         values = y - self.shift
         if np.abs(values).max(initial=0.0) <= 8.0 * EPS * largest:
             values = np.zeros(len(y))
-        self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(values).max(initial=0.0))[1], -1000, 1000))
+        top = float(np.abs(values).max(initial=0.0))
+        self.scale = 2.0 ** float(np.clip(np.frexp(top)[1], -1000, 1000))
         self.values = values / self.scale
         # what the digits of y leave open
-        self.rounding = 8.0 * EPS * max(largest / self.scale, 1.0 if values.any() else 0.0)
+        usual = max(np.quantile(np.abs(part), 0.75) for part in (some, some - self.shift))
+        self.rounding = 8.0 * EPS * float(max(usual, 1e-6 * top)) / self.scale if top > 0.0 else 0.0
+        mean = np.einsum("i,i->", weights, self.values) / weights.sum() if fit_intercept else 0.0
+        self.null_objective = 0.5 * float(np.einsum("i,i->", weights, (self.values - mean) ** 2) / weights.sum())
 
 
 @dataclass
@@ -103,7 +105,7 @@ class DenseIndicator:
     def __init__(self, X, y, weights, fit_intercept):
         self.response = Response(y, weights, fit_intercept)
         self.basis = RowBasis(X, weights, fit_intercept)
-        self.problem = MEstimation(self.basis.Q, self.response.values, weights)
+        self.problem = MEstimation(self.basis.Q, self.response.values, weights, self.response.rounding)
         self.weights, self.total, self.rank = weights, float(weights.sum()), self.basis.rank
         self.saturated = len(y) <= self.rank
         self._X, self._leverage = X, None
@@ -214,7 +216,7 @@ class DenseIndicator:
         return np.unique(np.concatenate([[top], far, near]))[::-1]
 
     def significant_alpha(self):
-        """The threshold that flags any good row with probability `LEVEL`, by Student's t and Bonferroni's inequality."""
+        """The threshold that flags any good row with probability `LEVEL`, by Student's t and Bonferroni."""
         freedom = max(self.clean.weight - self.rank, 1.0)
         return float(student.isf(0.5 * LEVEL / self.total, freedom))
 
@@ -243,8 +245,8 @@ class DenseIndicator:
         )
 
     def null_objective(self):
-        """Half the mean square of the response: what gaps are compared with."""
-        return 0.5 * float(np.einsum("i,i,i->", self.weights, self.response.values, self.response.values)) / self.total
+        """Half the mean square around the best constant: what gaps are compared with."""
+        return self.response.null_objective
 
     def rss_without_flagged(self, fit):
         """Residual sum of squares and rank of least squares on the rows that are not flagged."""

@@ -109,7 +109,9 @@ class LassoIndicator:
             starts.append(self._scaled_lasso(chosen, zero))
         found = [self._concentrate(*start, 2) for start in starts]
         found.sort(key=lambda fit: fit[2])
-        found = [self._concentrate(coef, intercept, 50) for coef, intercept, _ in found[: N_KEPT if previous is None else 1]]
+        found = [
+            self._concentrate(coef, intercept, 50) for coef, intercept, _ in found[: N_KEPT if previous is None else 1]
+        ]
         return min(found, key=lambda fit: fit[2])[:2]
 
     # --- what an estimator asks
@@ -235,8 +237,11 @@ class LassoIndicator:
             value, influence, zone = self.objective(residual, coef, thresholds)
             polished = self._newton(coef, intercept, residual, influence, zone, thresholds)
             if polished is not None and polished[3] <= value + 1e-12 * null:
+                settled = np.array_equal(polished[5], zone)
                 coef, intercept, residual, value, influence, zone = polished
-                converged = self.penalty != "l1" or self._gap(residual, coef, influence, value) <= 1e-12 * null
+                converged = settled and (
+                    self.penalty != "l1" or self._gap(residual, coef, influence, value) <= 1e-12 * null
+                )
             elif self.penalty == "hard" and np.array_equal(zone, before_zone):
                 converged = True
             elif before - value <= 1e-13 * null:
@@ -244,12 +249,10 @@ class LassoIndicator:
         flagged = zone != 0
         gamma = np.where(flagged, threshold(residual, thresholds, self.penalty), 0.0)
         gap = self._gap(residual, coef, influence, value) if self.penalty == "l1" else np.nan
-        return IndicatorFit(
-            alpha, self._pack(coef, intercept), residual, gamma, flagged, gap, n_iter, converged
-        )
+        return IndicatorFit(alpha, self._pack(coef, intercept), residual, gamma, flagged, gap, n_iter, converged)
 
     def _newton(self, coef, intercept, residual, influence, zone, thresholds):
-        """A Newton step with support, signs and zones as they are; None if it changes any of them."""
+        """A Newton step on the support, exact where it changes no zone; None if it changes a sign."""
         if self.penalty == "hard":
             return None
         used = np.flatnonzero(coef)
@@ -277,8 +280,8 @@ class LassoIndicator:
             coef = new
             value, influence, new_zone = self.objective(residual, coef, thresholds)
             if not np.array_equal(new_zone, zone):
-                return None
-        return coef, intercept, residual, value, influence, zone
+                break
+        return coef, intercept, residual, value, influence, new_zone
 
     def _gap(self, residual, coef, influence, value):
         """Duality gap: the influences, orthogonal to the intercept and shortened until they are feasible."""
@@ -300,7 +303,7 @@ class LassoIndicator:
         return max(value - dual, 0.0)
 
     def null_objective(self):
-        return 0.5 * float(np.sum(self.v * self.response.values**2))
+        return self.response.null_objective
 
     def rss_without_flagged(self, fit):
         """Residual sum of squares and rank of least squares on the support and the rows not flagged."""

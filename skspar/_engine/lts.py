@@ -1,7 +1,6 @@
 """Least trimmed squares by concentration steps (Rousseeuw & Van Driessen 2006)."""
 
 import numpy as np
-
 from scipy.linalg import eigh, lstsq, qr, solve_triangular
 
 from ._blas import product
@@ -114,7 +113,7 @@ def _best_start(Q, y, s, residual, rng, n_starts):
         given = _systematic_starts(Q, y, s, wanted)
         betas, objectives = concentrate(Q, y, s, wanted, given, draws, 2, 0.0)
         # on few rows all can be followed
-        betas = betas[_best(objectives, zero, len(betas) if total <= 150 else N_KEPT)]
+        betas = betas[_best(objectives, zero, len(betas) if total <= 150 and k <= 10 else N_KEPT)]
     else:
         found = []
         for _ in range(5):
@@ -171,7 +170,7 @@ def _systematic_starts(Q, y, s, wanted):
     moves = basis * (residual / left)[:, None]
     starts = [beta]
     _, vectors = eigh(product(moves.T, moves))
-    components = vectors[:, ::-1][:, :20]
+    components = vectors[:, ::-1][:, :10]
     for j in range(components.shape[1]) if np.any(residual) else ():
         score = product(basis, components[:, j]) / root
         for measure in (score, -score, np.abs(score)):

@@ -58,10 +58,12 @@ class MEstimation:
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
         Positive.
+    resolution : float
+        What rounding leaves of a residual that is zero.
     """
 
-    def __init__(self, Q, y, weights):
-        self.Q, self.y, self.weights = Q, np.ascontiguousarray(y), weights
+    def __init__(self, Q, y, weights, resolution=0.0):
+        self.Q, self.y, self.weights, self.resolution = Q, np.ascontiguousarray(y), weights, resolution
         self._ols = None
         self._size = float(np.sqrt(_dot(weights, self.y**2)))
 
@@ -105,14 +107,15 @@ class MEstimation:
         residual, influence, zone = np.empty(n), np.empty(n), np.full(n, -1, dtype=np.int8)
 
         def at(beta):
-            return evaluate(
-                self.Q, self.y, beta, self.weights, thresholds, kind, shape, residual, influence, zone
-            )
+            return evaluate(self.Q, self.y, beta, self.weights, thresholds, kind, shape, residual, influence, zone)
 
         beta = np.array(start, dtype=np.float64)
         loss, _, gradient = at(beta)
         falls = penalty in ("scad", "mcp")
         newton, converged, n_iter = not falls, False, 0
+        # steps below this are rounding; one wild entry of y must not make it large
+        least = min(1e-13 * self._size, 1e-12 * np.sqrt(_dot(self.weights, thresholds**2)))
+        least = max(least, 0.01 * self.resolution * np.sqrt(self.weights.sum()))
         while n_iter < max_iter and not converged:
             n_iter += 1
             if newton:
@@ -131,8 +134,8 @@ class MEstimation:
             before = loss
             new_loss, changed, new_gradient = at(beta + step)
             size = float(np.linalg.norm(step))
-            if new_loss > loss * (1.0 + 4.0 * EPS):
-                if size <= 1e-13 * self._size or penalty == "hard":
+            if new_loss > loss * (1.0 + (1e-13 if penalty == "l1" else 4.0 * EPS)):
+                if size <= least or penalty == "hard":
                     # rounding
                     loss, _, gradient = at(beta)
                     converged = True
@@ -143,7 +146,7 @@ class MEstimation:
                     beta = beta + length * step
                     loss, _, gradient = at(beta)
                     # a step that cannot lower the loss: there is nothing left but rounding
-                    converged = before - loss <= 4.0 * EPS * before and length * size <= 1e-9 * self._size
+                    converged = before - loss <= 4.0 * EPS * before and length * size <= 1e4 * least
                 else:
                     newton = False
                     loss, _, gradient = at(beta)
@@ -154,7 +157,7 @@ class MEstimation:
                 beta = beta + solve(gram, gradient, floor=1e-8 if penalty == "l1" else None)
                 loss, _, gradient = at(beta)
                 converged = True
-            elif size <= 1e-13 * self._size:
+            elif size <= least:
                 converged = True
             elif falls and not newton:
                 # near enough that a Newton step stays with this minimum

@@ -166,7 +166,9 @@ def _complete(problem, inside, beta, cut):
     lost = ~inside & (squared_lengths(np.ascontiguousarray(free)) > 1e-12 * squared_lengths(problem.Q))
     s = problem.weights[lost]
     basis, _ = qr(free[lost] * np.sqrt(s)[:, None], mode="economic")
-    within = MEstimation(np.ascontiguousarray(basis / np.sqrt(s)[:, None]), (problem.y - product(problem.Q, beta))[lost], s)
+    within = MEstimation(
+        np.ascontiguousarray(basis / np.sqrt(s)[:, None]), (problem.y - product(problem.Q, beta))[lost], s
+    )
     best, _ = least_trimmed_squares(within, np.random.RandomState(0))
     good = np.abs(within.y - product(within.Q, best)) <= cut
     completed = inside.copy()
