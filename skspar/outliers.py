@@ -149,9 +149,9 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         indicator, fit = choice.indicator, choice.fit
         if indicator.saturated:
             warnings.warn(
-                f"No row can be told to be an outlier: {len(indicator.weights)} rows and {indicator.rank} coefficients, "
-                "so the rows are fitted exactly. This is the fit of minimum norm and nothing is flagged; coef_alpha > 0 "
-                "is meant for more features than rows.",
+                f"No row can be told to be an outlier: {len(indicator.weights)} rows determine {indicator.rank} "
+                "coefficients and are fitted exactly. This is the fit of minimum norm, and nothing is flagged; "
+                "coef_alpha > 0 is meant for more features than rows.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -263,11 +263,12 @@ class SparseOutlierRegressor(_OutlierBase):
         sum_i v_i [1/2 (y_i - b0 - x_i'b - gamma_i)^2 + P(|gamma_i|; t_i)] + coef_alpha ||b||_1,
         t_i = alpha * scale * c_i,
 
-    with ``v_i = s_i / sum(s)`` for sample weights s, that is ``1 / n`` without. P is the penalty whose threshold function,
-    applied to the residual, gives gamma_i; a row is flagged where its residual exceeds t_i:
+    with ``v_i = s_i / sum(s)`` for sample weights s, that is ``1 / n`` without. P is the penalty whose threshold
+    function, applied to the residual, gives gamma_i; a row is flagged where its residual exceeds t_i:
 
-    - "l1", ``t |gamma|``: the fit is exactly Huber's with threshold t_i, convex and certified by a duality gap. Outliers
-      in y are bounded, bad leverage points are not: a row far away in X pulls the fit towards itself.
+    - "l1", ``t |gamma|``: the fit is exactly Huber's with threshold t_i, convex and certified by a duality gap.
+      It bounds what outliers in y can do, but not bad leverage points: a row far away in X pulls the fit towards
+      itself, and several of them hide each other.
     - "hard": rows within their threshold are fitted by least squares, the others not at all.
     - "scad", "mcp": between the two, with continuous gamma.
 
@@ -290,9 +291,9 @@ class SparseOutlierRegressor(_OutlierBase):
         features than rows need it. "ebic" takes the smallest extended BIC [4]_ of refits.
     leverage_weights : bool, default=True
         Whether ``c_i`` is the standard deviation that a good row's residual has in units of the noise, else 1. For
-        l1 it is ``sqrt(1 - h_i)``, h_i the leverage among all rows. For the others leverage is that among the rows which
-        the start takes for good: ``sqrt(1 - h_i)`` for these, ``sqrt(1 + d_i)`` for the rest, so that good rows far away in
-        X are not flagged.
+        l1 it is ``sqrt(1 - h_i)``, h_i the leverage among all rows. For the others leverage is that among the rows
+        which the start takes for good: ``sqrt(1 - h_i)`` for these, ``sqrt(1 + d_i)`` for the rest, so that good rows
+        far away in X are not flagged. With "hard" and ``coef_alpha > 0`` the bias of the shrunk fit counts as noise.
     init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
         Start of the penalties other than l1, whose minimum does not depend on it: FAST-LTS ("auto" is that), Huber's
         estimate, or least squares. With ``coef_alpha > 0`` "lts" is sparse LTS [5]_.
@@ -324,8 +325,8 @@ class SparseOutlierRegressor(_OutlierBase):
     outlier_mask_ : ndarray of bool of shape (n_samples,)
         Which rows are flagged.
     outlier_score_ : ndarray of shape (n_samples,)
-        ``|r_i| / (scale c_i)``, larger is more outlying; flagged rows are those above ``alpha_``. Where ``scale_`` is zero,
-        in units of what rounding may leave of a residual.
+        ``|r_i| / (scale c_i)``, larger is more outlying; flagged rows are those above ``alpha_``. Where ``scale_`` is
+        zero, in units of what rounding may leave of a residual.
     entry_alpha_ : ndarray of shape (n_samples,)
         For ``alpha="bic"`` the largest alpha of the path at which the row is flagged (l1), or from which on it stays
         flagged (the others), zero if never; interpolated between the points of the grid, exact for l1 with up to 1,000
@@ -457,9 +458,10 @@ class SparseOutlierRegressor(_OutlierBase):
 class SparseOutlierRegressorCV(_OutlierBase):
     """Robust regression with the penalties chosen by robust cross-validation.
 
-    Fits `SparseOutlierRegressor` for a grid of ``coef_alpha`` (and of ``alpha``, if a list is given) on the training rows of
-    every fold, scores its predictions of the held-out rows, outliers included, by a measure that a few of them do not
-    decide, takes the best mean and fits that on all rows.
+    Fits `SparseOutlierRegressor` for a grid of ``coef_alpha`` (and of ``alpha``, if a list is given) on the training
+    rows of every fold, scores its predictions of the held-out rows, outliers included, by a measure that a few of
+    them do not decide, takes the best mean and fits that on all rows. Shuffle rows whose outliers stand together:
+    a fold in which they are more than a quarter defeats the trimmed score.
 
     Parameters
     ----------
@@ -1005,7 +1007,7 @@ def externally_studentized_residuals(X, y, *, sample_weight=None, fit_intercept=
     indicator = DenseIndicator(X[present], y[present], weights[present], fit_intercept)
     if indicator.total - indicator.rank - 1.0 <= 0.0:
         raise ValueError(
-            f"X must have more rows (their weight is {indicator.total:g}) than its rank plus one, {indicator.rank + 1}; "
+            f"X must have more rows than its rank plus one, {indicator.rank + 1}; their weight is {indicator.total:g}, "
             "there are no degrees of freedom left."
         )
     response = indicator.response
@@ -1013,8 +1015,8 @@ def externally_studentized_residuals(X, y, *, sample_weight=None, fit_intercept=
     if found.saturated.any():
         rows = present[found.saturated]
         warnings.warn(
-            f"{len(rows)} rows have leverage 1, each determines a coefficient alone; nothing can be said about them, and "
-            f"their values are NaN: rows {', '.join(map(str, rows[:10]))}{', ...' if len(rows) > 10 else ''}.",
+            f"{len(rows)} rows have leverage 1, each determines a coefficient alone; nothing can be said about them, "
+            f"and their values are NaN: rows {', '.join(map(str, rows[:10]))}{', ...' if len(rows) > 10 else ''}.",
             UserWarning,
             stacklevel=2,
         )
@@ -1095,8 +1097,8 @@ def _check_total(indicator):
     """Weights count rows; those that sum to one, say, leave nothing to estimate a scale from."""
     if not indicator.saturated and indicator.total <= indicator.rank:
         raise ValueError(
-            f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; got "
-            f"{indicator.total:g} for {len(indicator.weights)} rows. Multiply it, so that its mean is one for example."
+            f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; "
+            f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, so that its mean is one for example."
         )
 
 

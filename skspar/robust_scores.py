@@ -67,8 +67,8 @@ def trimmed_mean_squared_error(y_true, y_pred, *, sample_weight=None, trim=0.25)
 def tau_scale(y_true, y_pred, *, sample_weight=None):
     """Tau scale of the errors of predictions.
 
-    With s the median absolute error over 0.6745, the root of ``s^2 mean min(|e| / s, 3)^2``, divided by what that is for
-    standard normal errors: their standard deviation if they are normal, hardly changed by a few that are not.
+    With s the median absolute error over 0.6745, the root of ``s^2 mean min(|e| / s, 3)^2``, divided by what that is
+    for standard normal errors: their standard deviation if they are normal, hardly changed by a few that are not.
 
     Parameters
     ----------

@@ -154,7 +154,7 @@ def test_inputs_are_left_alone(data):
 
 def test_sparse_needs_coef_alpha(data):
     X, y, _ = data
-    with pytest.raises(ValueError, match="sparse.*coef_alpha"):
+    with pytest.raises(ValueError, match=r"sparse.*coef_alpha"):
         SparseOutlierRegressor().fit(sparse.csr_matrix(X), y)
     X = X * (np.abs(X) > 5)
     dense = SparseOutlierRegressor("l1", alpha=2.5, coef_alpha=0.1, random_state=0).fit(X, y)

@@ -4,7 +4,7 @@ Minimising over the indicator g of
 
     sum_i s_i [(r_i - g_i)^2 / 2 + P(|g_i|; t_i)],    r = y - Q beta,
 
-leaves ``sum_i s_i rho(r_i; t_i)`` in beta alone: Huber's loss for the l1 norm, trimmed squares ``min(r^2, t^2) / 2`` for
+leaves ``sum_i s_i rho(r_i; t_i)`` in beta alone: Huber's loss for the l1 norm, cut squares ``min(r^2, t^2) / 2`` for
 hard thresholding, redescending losses for SCAD and MCP (She & Owen 2011). rho is quadratic on zones of residuals, so
 a Newton step that stays within the zones is exact, and the work is finite: each step costs one pass over the rows and
 a Gram matrix of those outside zone 0. No n x n matrix is formed.
@@ -212,7 +212,7 @@ class MEstimation:
 
 
 def solve(gram, right, floor=None):
-    """Solve a positive semi-definite system; a singular one with least norm, or with eigenvalues raised to ``floor``."""
+    """Solve a semi-definite system; a singular one with least norm, or with eigenvalues raised to ``floor``."""
     if len(right) == 0:
         return np.zeros(0)
     factor, info = lapack.dpotrf(gram, lower=1)

@@ -119,8 +119,8 @@ def coef_alpha_grid(X, y, weights, fit_intercept, count, eps):
 def extended_bic_choice(X, y, weights, setting, random_state):
     """The penalty on the coefficients with the smallest extended BIC (Chen & Chen 2008) of refits.
 
-    The criterion is the modified BIC of least squares on the selected features S and the rows that the robust start takes
-    for good, plus ``|S| log n + 2 log C(p, |S|)``.
+    The criterion is the modified BIC of least squares on the selected features S and the rows that the robust start
+    takes for good, plus ``|S| log n + 2 log C(p, |S|)``.
     """
     n, p = float(weights.sum()), X.shape[1]
     best, previous = None, None

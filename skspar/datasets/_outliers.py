@@ -24,8 +24,8 @@ def make_outlier_regression(
     """Generate a regression problem with shifted targets, with or without leverage.
 
     The design of She & Owen [1]_. X is ``U R`` with U uniform on (-15, 15) and ``R R`` the matrix with ones on the
-    diagonal and `correlation` elsewhere; ``y = X @ coef + noise``. The first rows are outliers: `shift` is added to their
-    targets, after all their features were set to `leverage`, if given.
+    diagonal and `correlation` elsewhere; ``y = X @ coef + noise``. The first rows are outliers: `shift` is added to
+    their targets, after all their features were set to `leverage`, if given.
 
     Parameters
     ----------
