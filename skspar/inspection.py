@@ -118,7 +118,7 @@ class OutlierPathDisplay:
             X,
             y,
             alphas=alphas,
-            alpha_min=min(2.0, 0.8 * estimator.alpha_),
+            alpha_min=min(1.5, 0.8 * estimator.alpha_),
             coef_alpha=estimator.coef_alpha_,
             sample_weight=sample_weight,
             **options,
@@ -186,7 +186,11 @@ class OutlierPathDisplay:
         shown = coloured[:n_labels]
         ends = np.array([path_of(row)[1][-1] for row in shown])
         low, high = ax.get_ylim()
-        for row, end, height, line in zip(shown, ends, _spread(ends, 0.045 * (high - low)), self.lines_):
+        heights = _spread(ends, 0.045 * (high - low))
+        if len(heights):
+            # within the axes, as far as there is room
+            heights += max(low - heights.min(), 0.0) - max(heights.max() - high, 0.0)
+        for row, end, height, line in zip(shown, ends, heights, self.lines_):
             name = str(row if labels is None else labels[row])
             ax.annotate(
                 name,

@@ -1098,7 +1098,7 @@ def _check_total(indicator):
     if not indicator.saturated and indicator.total <= indicator.rank:
         raise ValueError(
             f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; "
-            f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, so that its mean is one for example."
+            f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, for a mean of one perhaps."
         )
 
 

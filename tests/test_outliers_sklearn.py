@@ -1,7 +1,9 @@
 """SparseOutlierRegressor inside scikit-learn: its checks, composition, data frames."""
 
+import importlib
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,3 +351,14 @@ def test_generators():
 def test_generators_refuse(function, params, match):
     with pytest.raises(ValueError, match=match):
         function(**params)
+
+
+def test_demo_part(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    demo = importlib.import_module("demo")
+    monkeypatch.setattr(demo.find_parts()["outliers"], "N_SPLITS", 1)
+    demo.main(["outliers", "--folder", str(tmp_path)])
+    assert "skspar, hard" in capsys.readouterr().out
+    pictures = sorted(picture.name for picture in tmp_path.glob("*.png"))
+    assert pictures == ["outliers_methods.png", "outliers_path.png"]
