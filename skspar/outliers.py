@@ -16,7 +16,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine import robust_scores
-from ._engine.indicator import DenseIndicator, modified_bic
+from ._engine.indicator import DenseIndicator
 from ._engine.lasso_indicator import LassoIndicator
 from ._engine.leave_one_out import benjamini_hochberg, leave_one_out
 from ._engine.outlier_choice import (
@@ -25,8 +25,8 @@ from ._engine.outlier_choice import (
     coef_alpha_grid,
     dense_choice,
     extended_bic_choice,
+    follow,
     lasso_choice,
-    path,
 )
 from ._engine.row_basis import RowBasis
 from ._sklearn_compat import (
@@ -112,7 +112,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         self._unit = float(indicator.scaled_sigma * scale)
         self.alpha_ = float(fit.alpha)
         self.coef_alpha_ = float(choice.coef_alpha)
-        self.n_iter_ = int(max(f.n_iter for f in choice.fits))
+        self.n_iter_ = int(max(point.n_iter for point in choice.points))
         self.dual_gap_ = float(fit.gap) * scale * scale
         null = indicator.null_objective()
         score = np.zeros(n)
@@ -122,10 +122,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             score[present] = np.abs(fit.residual) / indicator.unit
         gamma[present] = fit.gamma * scale
         mask[present] = fit.flagged
-        if len(choice.fits) > 1:
-            entries[present] = indicator.entries(choice.fits)
-        else:
-            entries[present] = score[present]
+        entries[present] = score[present] if choice.entries is None else choice.entries
         leverage[present] = indicator.row_leverage()
         absent = np.flatnonzero(~present)
         if len(absent) and not indicator.saturated:
@@ -139,7 +136,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         self.outlier_score_, self.outlier_mask_, self.gamma_ = score, mask, gamma
         self.entry_alpha_, self.leverage_ = entries, leverage
         if choice.criterion is not None:
-            self.alphas_ = np.array([f.alpha for f in choice.fits])
+            self.alphas_ = np.array([point.alpha for point in choice.points])
             self.criterion_ = choice.criterion
         if warn:
             self._warn(choice, null)
@@ -164,9 +161,9 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=4,
             )
-        gaps = [f.gap for f in choice.fits if np.isfinite(f.gap)]
+        gaps = [point.gap for point in choice.points if np.isfinite(point.gap)]
         gap = max(gaps, default=0.0)
-        missed = gap > self.tol * null if gaps else not all(f.converged for f in choice.fits)
+        missed = gap > self.tol * null if gaps else not all(point.converged for point in choice.points)
         if missed:
             what = (
                 f"the largest duality gap is {gap / max(null, 1e-300):.3g} of the null objective"
@@ -839,23 +836,22 @@ def outlier_path(
     indicator.prepare(penalty, setting.init, setting.scale, leverage_weights, rng)
     if grid is None:
         grid = indicator.grid(alphas, alpha_min)
-    fits = path(indicator, grid, max_iter)
+    found = follow(indicator, grid, max_iter)
     scale_y = indicator.response.scale
     coefs, intercepts = np.zeros((p, len(grid))), np.zeros(len(grid))
     columns, rows, values = [], [], []
-    for j, fit in enumerate(fits):
-        coefs[:, j], intercepts[j] = indicator.coefficients(fit.beta)
-        flagged = np.flatnonzero(fit.flagged)
-        rows.append(present[flagged])
-        columns.append(np.full(len(flagged), j))
-        values.append(fit.gamma[flagged] * scale_y)
+    for j, point in enumerate(found.points):
+        coefs[:, j], intercepts[j] = indicator.coefficients(point.beta)
+        rows.append(present[point.flagged])
+        columns.append(np.full(len(point.flagged), j))
+        values.append(point.gamma * scale_y)
     gammas = sparse.csc_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, len(grid))
     )
     entries, leverages = np.zeros(n), np.zeros(n)
-    entries[present] = indicator.entries(fits)
+    entries[present] = found.entries
     leverages[present] = indicator.row_leverage()
-    gaps = np.array([fit.gap for fit in fits]) * scale_y**2
+    gaps = np.array([point.gap for point in found.points]) * scale_y**2
     null = indicator.null_objective() * scale_y**2
     if penalty == "l1" and np.nanmax(gaps) > tol * null:
         warnings.warn(
@@ -871,8 +867,8 @@ def outlier_path(
         intercepts=intercepts,
         entry_alphas=entries,
         dual_gaps=gaps,
-        bic=np.zeros(len(grid)) if indicator.saturated else modified_bic(indicator, fits),
-        n_iters=np.array([fit.n_iter for fit in fits]),
+        bic=found.criterion,
+        n_iters=np.array([point.n_iter for point in found.points]),
         scale=indicator.sigma,
         leverage=leverages,
     )

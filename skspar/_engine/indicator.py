@@ -262,28 +262,27 @@ class DenseIndicator:
         coef, intercept = self.basis.coefficients(beta)
         return coef * self.response.scale, intercept * self.response.scale + self.response.shift
 
-    def entries(self, fits):
-        """For each row the largest alpha of the path at which it is flagged, between the points of the grid too."""
-        if self.saturated:
-            return np.zeros(len(self.weights))
-        if self.penalty == "l1" and self.total <= EXACT_ROWS:
-            return huber_entries(self.problem, self.unit, fits[-1].alpha)
-        if self.penalty == "l1":
-            fits = self._refined(fits)
-        return entries_between(fits, self.unit, self.penalty)
+    def note_entries(self, entries, before, fit):
+        """Take up in ``entries`` what changes between two fits of a path, the first of which is None to begin with."""
+        if self.penalty != "l1" or before is None:
+            note_entries(entries, before, fit, self.unit, self.penalty)
+        elif self.total > EXACT_ROWS:
+            # points in between, so that interpolation is good to about a thousandth
+            steps = min(int(np.ceil(np.log(before.alpha / fit.alpha) / np.log(FINE))), 100)
+            if np.array_equal(fit.flagged, before.flagged):
+                steps = 1
+            start, ratio = before.alpha, fit.alpha / before.alpha
+            for i in range(1, steps):
+                between = self.fit(start * ratio ** (i / steps), 100, before)
+                note_entries(entries, before, between, self.unit, "l1")
+                before = between
+            note_entries(entries, before, fit, self.unit, "l1")
 
-    def _refined(self, fits):
-        """An l1 path with points in between, so that interpolation is good to about a thousandth."""
-        out = fits[:1]
-        for fit in fits[1:]:
-            above = out[-1]
-            steps = 1
-            if not np.array_equal(fit.flagged, above.flagged):
-                steps = min(int(np.ceil(np.log(above.alpha / fit.alpha) / np.log(FINE))), 100)
-            for alpha in above.alpha * (fit.alpha / above.alpha) ** (np.arange(1, steps) / max(steps, 1)):
-                out.append(self.fit(float(alpha), 100, out[-1]))
-            out.append(fit)
-        return out
+    def final_entries(self, entries, alpha):
+        """The entries of a path that ends at ``alpha``."""
+        if self.penalty == "l1" and self.total <= EXACT_ROWS and not self.saturated:
+            return huber_entries(self.problem, self.unit, alpha)
+        return entries
 
     def row_leverage(self):
         """Leverage of each row among all rows, that of a single one where the weight says that there are several."""
@@ -310,50 +309,38 @@ class Distances:
         return squared_lengths(self.coordinates(part), self.whiten)
 
 
-def entries_between(fits, unit, penalty):
-    """Entries from a path on a grid, interpolated between its points.
+def note_entries(entries, before, fit, unit, penalty):
+    """Take up the rows that are flagged between two thresholds of a path; residuals are interpolated.
 
     l1: the largest alpha at which a row is flagged. The others: the largest from which on it stays flagged; above the
     thresholds of bad leverage points these are fitted, and good rows flagged in their stead.
     """
-    entries = np.zeros(len(unit))
+    if before is None:
+        entries[fit.flagged] = fit.alpha
+        return
     if penalty == "l1":
-        before = None
-        for fit in fits:
-            new = fit.flagged & (entries == 0.0)
-            if before is None:
-                entries[new] = fit.alpha
-            else:
-                # |r| - alpha unit changes sign between the two
-                sign = np.sign(fit.residual[new])
-                high = before.alpha * unit[new] - sign * before.residual[new]
-                low = sign * fit.residual[new] - fit.alpha * unit[new]
-                share = np.clip(high / np.maximum(high + low, np.finfo(np.float64).tiny), 0.0, 1.0)
-                entries[new] = before.alpha + share * (fit.alpha - before.alpha)
-            before = fit
-        return entries
-    stays = fits[-1].flagged.copy()
-    entries[stays] = fits[-1].alpha
-    for below, fit in zip(fits[:0:-1], fits[-2::-1]):
-        leaves = stays & ~fit.flagged
-        entries[leaves] = np.clip(np.abs(fit.residual[leaves]) / unit[leaves], below.alpha, fit.alpha)
-        stays &= fit.flagged
-        entries[stays] = fit.alpha
-    return entries
+        new = fit.flagged & (entries == 0.0)
+        # |r| - alpha unit changes sign between the two
+        sign = np.sign(fit.residual[new])
+        high = before.alpha * unit[new] - sign * before.residual[new]
+        low = sign * fit.residual[new] - fit.alpha * unit[new]
+        share = np.clip(high / np.maximum(high + low, np.finfo(np.float64).tiny), 0.0, 1.0)
+        entries[new] = before.alpha + share * (fit.alpha - before.alpha)
+        return
+    new = fit.flagged & ~before.flagged
+    entries[new] = np.clip(np.abs(before.residual[new]) / unit[new], fit.alpha, before.alpha)
+    entries[~fit.flagged] = 0.0
 
 
-def modified_bic(indicator, fits):
+def modified_bic(indicator, fit):
     """``m log(RSS / m) + (log m + 1)(DF + 1)`` (She & Owen 2011, section 5), infinite where too many are flagged.
 
     m is the weight of the rows less the rank, DF the weight of those flagged: no more than the start can bear.
     """
     n = indicator.total
-    values = np.full(len(fits), np.inf)
-    for i, fit in enumerate(fits):
-        df = float(indicator.weights[fit.flagged].sum())
-        rss, rank = indicator.rss_without_flagged(fit)
-        if df > n - coverage(n, rank) + 1e-9 * n or rank >= n:
-            continue
-        m = n - rank
-        values[i] = m * np.log(max(rss, m * max(indicator.rounding, 1e-150) ** 2) / m) + (np.log(m) + 1.0) * (df + 1.0)
-    return values
+    df = float(indicator.weights[fit.flagged].sum())
+    rss, rank = indicator.rss_without_flagged(fit)
+    if df > n - coverage(n, rank) + 1e-9 * n or rank >= n:
+        return np.inf
+    m = n - rank
+    return float(m * np.log(max(rss, m * max(indicator.rounding, 1e-150) ** 2) / m) + (np.log(m) + 1.0) * (df + 1.0))

@@ -5,7 +5,7 @@ import numpy as np
 from ._blas import product
 from ._lts import trimmed_cut
 from .folds import Regression
-from .indicator import DenseIndicator, IndicatorFit, Response, entries_between
+from .indicator import DenseIndicator, IndicatorFit, Response, note_entries
 from .m_estimation import FALL, KINDS, SHAPE, apply_loss, solve, threshold
 from .penalty import BlockPenalty
 from .robust_scale import SATURATED, CleanRows, trimmed_factor
@@ -323,8 +323,11 @@ class LassoIndicator:
         scale = self.response.scale
         return beta[:-1] * scale, float(beta[-1]) * scale + self.response.shift
 
-    def entries(self, fits):
-        return entries_between(fits, self.unit, self.penalty)
+    def note_entries(self, entries, before, fit):
+        note_entries(entries, before, fit, self.unit, self.penalty)
+
+    def final_entries(self, entries, alpha):
+        return entries
 
     def row_leverage(self):
         """Leverage in the features of the start; zero where these are too many to tell."""

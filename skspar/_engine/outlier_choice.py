@@ -32,6 +32,24 @@ class Setting:
 
 
 @dataclass
+class PathPoint:
+    """What is kept of a fit along a path: nothing of the size of the data but what is flagged."""
+
+    alpha: float
+    beta: np.ndarray
+    flagged: np.ndarray
+    gamma: np.ndarray
+    gap: float
+    n_iter: int
+    converged: bool
+
+    @classmethod
+    def of(cls, fit):
+        rows = np.flatnonzero(fit.flagged)
+        return cls(fit.alpha, fit.beta, rows, fit.gamma[rows], fit.gap, fit.n_iter, fit.converged)
+
+
+@dataclass
 class Choice:
     """A chosen fit.
 
@@ -39,10 +57,12 @@ class Choice:
     ----------
     indicator : DenseIndicator or LassoIndicator
     fit : IndicatorFit
-    fits : list of IndicatorFit
+    points : list of PathPoint
         The path it was chosen from.
     criterion : ndarray or None
         The modified BIC of these.
+    entries : ndarray of shape (n,) or None
+        For each row the threshold at which it is flagged.
     features : ndarray or None
         The columns that the indicator sees, where not all.
     coef_alpha : float
@@ -50,37 +70,46 @@ class Choice:
 
     indicator: object
     fit: object
-    fits: list
+    points: list
     criterion: np.ndarray | None
+    entries: np.ndarray | None
     features: np.ndarray | None
     coef_alpha: float
 
 
-def path(indicator, alphas, max_iter):
-    """Fits along decreasing thresholds."""
-    fits = []
+def follow(indicator, alphas, max_iter, features=None, coef_alpha=0.0):
+    """Fits along decreasing thresholds; the chosen one has the smallest modified BIC.
+
+    One fit at a time is kept whole, so that a path takes no more memory than its flagged rows.
+    """
+    points, criterion = [], []
+    entries = np.zeros(len(indicator.weights))
+    before = best = None
     for alpha in alphas:
-        fits.append(indicator.fit(float(alpha), max_iter, fits[-1] if fits else None))
-    return fits
+        fit = indicator.fit(float(alpha), max_iter, before)
+        indicator.note_entries(entries, before, fit)
+        # without noise there is nothing to weigh: the smallest threshold tells rounding from the rest
+        value = -len(points) if indicator.exact else modified_bic(indicator, fit)
+        # of thresholds that flag the same rows the largest, whatever rounding says
+        if best is None or value < best[0] - (1e-9 * abs(best[0]) if np.isfinite(best[0]) else 0.0):
+            best = value, fit
+        criterion.append(0.0 if indicator.exact else value)
+        points.append(PathPoint.of(fit))
+        before = fit
+    entries = indicator.final_entries(entries, points[-1].alpha)
+    return Choice(indicator, best[1], points, np.array(criterion), entries, features, coef_alpha)
 
 
 def choose_alpha(indicator, setting, features=None, coef_alpha=0.0):
     """The fit at the threshold asked for, or at the one with the smallest modified BIC."""
     if setting.alpha == "bic" and not indicator.saturated:
-        fits = path(indicator, indicator.grid(N_ALPHAS), setting.max_iter)
-        if len(fits) == 1 or indicator.exact:
-            # without noise there is nothing to weigh
-            return Choice(indicator, fits[-1], fits, np.zeros(len(fits)), features, coef_alpha)
-        criterion = modified_bic(indicator, fits)
-        # of thresholds that flag the same rows the largest, whatever rounding says
-        best = int(np.argmax(criterion <= criterion.min() + 1e-9 * abs(criterion.min())))
-        return Choice(indicator, fits[best], fits, criterion, features, coef_alpha)
+        return follow(indicator, indicator.grid(N_ALPHAS), setting.max_iter, features, coef_alpha)
     if isinstance(setting.alpha, str):
         alpha = 2.5 if indicator.saturated else indicator.significant_alpha()
     else:
         alpha = float(setting.alpha)
-    fits = [indicator.fit(alpha, setting.max_iter)]
-    return Choice(indicator, fits[0], fits, None, features, coef_alpha)
+    fit = indicator.fit(alpha, setting.max_iter)
+    return Choice(indicator, fit, [PathPoint.of(fit)], None, None, features, coef_alpha)
 
 
 def dense_choice(X, y, weights, setting, random_state, features=None, coef_alpha=0.0, check=None):
