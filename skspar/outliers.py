@@ -52,6 +52,177 @@ SHARED_CONSTRAINTS = {
 }
 
 
+@validate_params(
+    {
+        **SHARED_CONSTRAINTS,
+        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "alpha_min": [POSITIVE],
+        "coef_alpha": [AT_LEAST_ZERO],
+        "fit_intercept": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def outlier_path(
+    X,
+    y,
+    penalty="hard",
+    *,
+    alphas=30,
+    alpha_min=2.5,
+    coef_alpha=0.0,
+    sample_weight=None,
+    leverage_weights=True,
+    init="auto",
+    scale="auto",
+    fit_intercept=True,
+    max_iter=100,
+    tol=1e-6,
+    random_state=None,
+):
+    """Compute the outlier indicator along a path of thresholds.
+
+    Fits the model of `SparseOutlierRegressor` for each alpha of a grid. The l1 path starts every fit from the one
+    before; the others start every fit from the robust start.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Features; sparse only with ``coef_alpha > 0``.
+    y : array-like of shape (n_samples,)
+        Targets.
+    penalty : {'hard', 'l1', 'scad', 'mcp'}, default='hard'
+        Penalty on gamma; see `SparseOutlierRegressor`.
+    alphas : int or array-like of float, default=30
+        Thresholds in units of the noise scale, or the length of a grid from where nothing is flagged down to
+        ``alpha_min``.
+    alpha_min : float, default=2.5
+        Smallest threshold of the grid, in units of the noise scale.
+    coef_alpha : float, default=0.0
+        Strength of the l1 penalty on the coefficients.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights s_i >= 0, which count rows.
+    leverage_weights : bool, default=True
+        Whether thresholds follow leverage.
+    init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
+        Start of the penalties other than l1.
+    scale : float or 'auto', default='auto'
+        Standard deviation of the noise, in units of y, if known.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    max_iter : int, default=100
+        Largest number of steps for an alpha.
+    tol : float, default=1e-6
+        Bound on the relative duality gap (l1).
+    random_state : int, RandomState instance or None, default=None
+        Determines the rows from which FAST-LTS starts.
+
+    Returns
+    -------
+    path : Bunch
+        With the fields
+
+        - ``alphas``, ndarray of shape (n_alphas,): thresholds in units of ``scale``, decreasing;
+        - ``gammas``, CSC array of shape (n_samples, n_alphas): outlier indicators, in units of y; what is stored is
+          flagged;
+        - ``coefs``, ndarray of shape (n_features, n_alphas), and ``intercepts``, ndarray of shape (n_alphas,);
+        - ``entry_alphas``, ndarray of shape (n_samples,): the largest alpha at which a row is flagged (l1), or from
+          which on it stays flagged (the others), between the points of the grid too; zero if never. Exact for l1 with
+          up to 1,000 rows and ``coef_alpha=0``;
+        - ``dual_gaps``, ndarray of shape (n_alphas,): for l1 in units of the objective, else NaN;
+        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged;
+        - ``n_iters``, ndarray of shape (n_alphas,);
+        - ``scale``, float: standard deviation of the noise, in units of y;
+        - ``leverage``, ndarray of shape (n_samples,).
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or X is sparse and ``coef_alpha=0``.
+
+    References
+    ----------
+    .. [1] She & Owen (2011), "Outlier detection using nonconvex penalized regression", Journal of the American
+       Statistical Association 106, 626-639.
+
+    Examples
+    --------
+    >>> from skspar import outlier_path
+    >>> from skspar.datasets import make_masking_outliers
+    >>> X, y, is_outlier = make_masking_outliers(random_state=0)
+    >>> path = outlier_path(X, y, alphas=20, random_state=0)
+    >>> path.gammas.shape
+    (75, 20)
+    >>> bool(path.entry_alphas[is_outlier].min() > path.entry_alphas[~is_outlier].max())
+    True
+    """
+    setting = Setting(
+        penalty=penalty,
+        alpha=1.0,
+        init=_resolved_init(init, penalty),
+        scale=None if isinstance(scale, str) else float(scale),
+        leverage_weights=leverage_weights,
+        fit_intercept=fit_intercept,
+        max_iter=max_iter,
+    )
+    grid = None if isinstance(alphas, Integral) else _checked_alphas(alphas)
+    if sparse.issparse(X) and coef_alpha == 0.0:
+        raise ValueError("X is sparse, which must be combined with coef_alpha > 0; pass X.toarray() or a coef_alpha.")
+    X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    check_consistent_length(X, y)
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
+    weights = _checked_weights(sample_weight, X)
+    present = np.flatnonzero(weights > 0.0)
+    n, p = X.shape
+    part = (X, y, weights) if len(present) == n else (X[present], y[present], weights[present])
+    rng = check_random_state(random_state)
+    if coef_alpha > 0.0:
+        indicator = LassoIndicator(*part, fit_intercept, coef_alpha)
+    else:
+        indicator = DenseIndicator(*part, fit_intercept)
+        _check_total(indicator)
+    indicator.prepare(penalty, setting.init, setting.scale, leverage_weights, rng)
+    if grid is None:
+        grid = indicator.grid(alphas, alpha_min)
+    found = follow(indicator, grid, max_iter)
+    scale_y = indicator.response.scale
+    coefs, intercepts = np.zeros((p, len(grid))), np.zeros(len(grid))
+    columns, rows, values = [], [], []
+    for j, point in enumerate(found.points):
+        coefs[:, j], intercepts[j] = indicator.coefficients(point.beta)
+        rows.append(present[point.flagged])
+        columns.append(np.full(len(point.flagged), j))
+        values.append(point.gamma * scale_y)
+    gammas = sparse.csc_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, len(grid))
+    )
+    entries, leverages = np.zeros(n), np.zeros(n)
+    entries[present] = found.entries
+    leverages[present] = indicator.row_leverage()
+    gaps = np.array([point.gap for point in found.points]) * scale_y**2
+    null = indicator.null_objective() * scale_y**2
+    if penalty == "l1" and np.nanmax(gaps) > tol * null:
+        warnings.warn(
+            f"The largest duality gap of the path, {np.nanmax(gaps):.3g}, exceeds tol={tol:g} times the null objective "
+            f"{null:.3g}. Increase max_iter (now {max_iter}) or tol.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return Bunch(
+        alphas=grid,
+        gammas=gammas,
+        coefs=coefs,
+        intercepts=intercepts,
+        entry_alphas=entries,
+        dual_gaps=gaps,
+        bic=found.criterion,
+        n_iters=np.array([point.n_iter for point in found.points]),
+        scale=indicator.sigma,
+        leverage=leverages,
+    )
+
+
 class _OutlierBase(RegressorMixin, BaseEstimator):
     """What the estimators of the family share: input, results, prediction."""
 
@@ -60,6 +231,9 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         "refit": ["boolean"],
         "fit_intercept": ["boolean"],
     }
+
+    # lasso_path is a static method of Lasso too
+    path = staticmethod(outlier_path)
 
     def _setting(self, alpha):
         return Setting(
@@ -704,177 +878,6 @@ class SparseOutlierRegressorCV(_OutlierBase):
 
 
 @validate_params(
-    {
-        **SHARED_CONSTRAINTS,
-        "alphas": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "alpha_min": [POSITIVE],
-        "coef_alpha": [AT_LEAST_ZERO],
-        "fit_intercept": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
-)
-def outlier_path(
-    X,
-    y,
-    penalty="hard",
-    *,
-    alphas=30,
-    alpha_min=2.5,
-    coef_alpha=0.0,
-    sample_weight=None,
-    leverage_weights=True,
-    init="auto",
-    scale="auto",
-    fit_intercept=True,
-    max_iter=100,
-    tol=1e-6,
-    random_state=None,
-):
-    """Compute the outlier indicator along a path of thresholds.
-
-    Fits the model of `SparseOutlierRegressor` for each alpha of a grid. The l1 path starts every fit from the one
-    before; the others start every fit from the robust start.
-
-    Parameters
-    ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Features; sparse only with ``coef_alpha > 0``.
-    y : array-like of shape (n_samples,)
-        Targets.
-    penalty : {'hard', 'l1', 'scad', 'mcp'}, default='hard'
-        Penalty on gamma; see `SparseOutlierRegressor`.
-    alphas : int or array-like of float, default=30
-        Thresholds in units of the noise scale, or the length of a grid from where nothing is flagged down to
-        ``alpha_min``.
-    alpha_min : float, default=2.5
-        Smallest threshold of the grid, in units of the noise scale.
-    coef_alpha : float, default=0.0
-        Strength of the l1 penalty on the coefficients.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights s_i >= 0, which count rows.
-    leverage_weights : bool, default=True
-        Whether thresholds follow leverage.
-    init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
-        Start of the penalties other than l1.
-    scale : float or 'auto', default='auto'
-        Standard deviation of the noise, in units of y, if known.
-    fit_intercept : bool, default=True
-        Whether to fit an intercept.
-    max_iter : int, default=100
-        Largest number of steps for an alpha.
-    tol : float, default=1e-6
-        Bound on the relative duality gap (l1).
-    random_state : int, RandomState instance or None, default=None
-        Determines the rows from which FAST-LTS starts.
-
-    Returns
-    -------
-    path : Bunch
-        With the fields
-
-        - ``alphas``, ndarray of shape (n_alphas,): thresholds in units of ``scale``, decreasing;
-        - ``gammas``, CSC array of shape (n_samples, n_alphas): outlier indicators, in units of y; what is stored is
-          flagged;
-        - ``coefs``, ndarray of shape (n_features, n_alphas), and ``intercepts``, ndarray of shape (n_alphas,);
-        - ``entry_alphas``, ndarray of shape (n_samples,): the largest alpha at which a row is flagged (l1), or from
-          which on it stays flagged (the others), between the points of the grid too; zero if never. Exact for l1 with
-          up to 1,000 rows and ``coef_alpha=0``;
-        - ``dual_gaps``, ndarray of shape (n_alphas,): for l1 in units of the objective, else NaN;
-        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged;
-        - ``n_iters``, ndarray of shape (n_alphas,);
-        - ``scale``, float: standard deviation of the noise, in units of y;
-        - ``leverage``, ndarray of shape (n_samples,).
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range, or X is sparse and ``coef_alpha=0``.
-
-    References
-    ----------
-    .. [1] She & Owen (2011), "Outlier detection using nonconvex penalized regression", Journal of the American
-       Statistical Association 106, 626-639.
-
-    Examples
-    --------
-    >>> from skspar import outlier_path
-    >>> from skspar.datasets import make_masking_outliers
-    >>> X, y, is_outlier = make_masking_outliers(random_state=0)
-    >>> path = outlier_path(X, y, alphas=20, random_state=0)
-    >>> path.gammas.shape
-    (75, 20)
-    >>> bool(path.entry_alphas[is_outlier].min() > path.entry_alphas[~is_outlier].max())
-    True
-    """
-    setting = Setting(
-        penalty=penalty,
-        alpha=1.0,
-        init=_resolved_init(init, penalty),
-        scale=None if isinstance(scale, str) else float(scale),
-        leverage_weights=leverage_weights,
-        fit_intercept=fit_intercept,
-        max_iter=max_iter,
-    )
-    grid = None if isinstance(alphas, Integral) else _checked_alphas(alphas)
-    if sparse.issparse(X) and coef_alpha == 0.0:
-        raise ValueError("X is sparse, which must be combined with coef_alpha > 0; pass X.toarray() or a coef_alpha.")
-    X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
-    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    check_consistent_length(X, y)
-    if y.ndim != 1:
-        raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
-    weights = _checked_weights(sample_weight, X)
-    present = np.flatnonzero(weights > 0.0)
-    n, p = X.shape
-    part = (X, y, weights) if len(present) == n else (X[present], y[present], weights[present])
-    rng = check_random_state(random_state)
-    if coef_alpha > 0.0:
-        indicator = LassoIndicator(*part, fit_intercept, coef_alpha)
-    else:
-        indicator = DenseIndicator(*part, fit_intercept)
-        _check_total(indicator)
-    indicator.prepare(penalty, setting.init, setting.scale, leverage_weights, rng)
-    if grid is None:
-        grid = indicator.grid(alphas, alpha_min)
-    found = follow(indicator, grid, max_iter)
-    scale_y = indicator.response.scale
-    coefs, intercepts = np.zeros((p, len(grid))), np.zeros(len(grid))
-    columns, rows, values = [], [], []
-    for j, point in enumerate(found.points):
-        coefs[:, j], intercepts[j] = indicator.coefficients(point.beta)
-        rows.append(present[point.flagged])
-        columns.append(np.full(len(point.flagged), j))
-        values.append(point.gamma * scale_y)
-    gammas = sparse.csc_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, len(grid))
-    )
-    entries, leverages = np.zeros(n), np.zeros(n)
-    entries[present] = found.entries
-    leverages[present] = indicator.row_leverage()
-    gaps = np.array([point.gap for point in found.points]) * scale_y**2
-    null = indicator.null_objective() * scale_y**2
-    if penalty == "l1" and np.nanmax(gaps) > tol * null:
-        warnings.warn(
-            f"The largest duality gap of the path, {np.nanmax(gaps):.3g}, exceeds tol={tol:g} times the null objective "
-            f"{null:.3g}. Increase max_iter (now {max_iter}) or tol.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    return Bunch(
-        alphas=grid,
-        gammas=gammas,
-        coefs=coefs,
-        intercepts=intercepts,
-        entry_alphas=entries,
-        dual_gaps=gaps,
-        bic=found.criterion,
-        n_iters=np.array([point.n_iter for point in found.points]),
-        scale=indicator.sigma,
-        leverage=leverages,
-    )
-
-
-@validate_params(
     {"X": ["array-like"], "sample_weight": ["array-like", None], "fit_intercept": ["boolean"]},
     prefer_skip_nested_validation=True,
 )
@@ -1040,10 +1043,6 @@ def externally_studentized_residuals(X, y, *, sample_weight=None, fit_intercept=
         leverage=leverages,
         df=float(found.freedom),
     )
-
-
-# path is a static method of the estimators, as lasso_path is of Lasso
-_OutlierBase.path = staticmethod(outlier_path)
 
 
 def _choose(X, y, weights, setting, coef_alpha, rng):
