@@ -357,7 +357,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
     def _scores(self, X, residual):
         """Residuals of new rows in units of their standard deviation."""
         spread = 1.0 if self._distances is None else np.sqrt(1.0 + self._distances(X))
-        return np.abs(residual) / (np.maximum(self._unit, np.finfo(np.float64).tiny) * spread)
+        return np.abs(residual) / (max(self._unit, 1e-150) * spread)
 
     def predict(self, X):
         """Predict with the linear model.
@@ -467,7 +467,7 @@ class SparseOutlierRegressor(_OutlierBase):
         far away in X are not flagged. With "hard" and ``coef_alpha > 0`` the bias of the shrunk fit counts as noise.
     init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
         Start of the penalties other than l1, whose minimum does not depend on it: FAST-LTS ("auto" is that), Huber's
-        estimate, or least squares. With ``coef_alpha > 0`` "lts" is sparse LTS [5]_.
+        estimate, or least squares. With ``coef_alpha > 0`` it is the Lasso of all rows for "ols", else sparse LTS [5]_.
     scale : float or 'auto', default='auto'
         Standard deviation of the noise, in units of y, if known. "auto" estimates it from the LTS fit, whatever the
         penalty, corrected for few rows and for the cut at 2.5 of its reweighting. It may be zero: rows that are not

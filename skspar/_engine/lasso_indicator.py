@@ -121,10 +121,10 @@ class LassoIndicator:
         self.penalty = penalty
         n = len(self.weights)
         known = None if scale is None else scale / self.response.scale
-        if init == "lts" or (known is None and init != "ols"):
-            coef, intercept = self._start(random_state, previous, n_starts)
-        else:
+        if init == "ols" or (penalty == "l1" and known is not None and not leverage_weights):
             coef, intercept = self._lasso(np.ones(n))
+        else:
+            coef, intercept = self._start(random_state, previous, n_starts)
         # the Lasso of three quarters of the rows selects, least squares on the selection tells good rows, and the Lasso
         # of all of these selects better
         for step in range(STEPS):

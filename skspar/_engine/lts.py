@@ -18,10 +18,10 @@ def coverage(total, rank):
     return float(np.floor(0.5 * (total + rank + 1.0)))
 
 
-def _keys(Q, y, residual):
+def _keys(residual, digits):
     """A number for each row that neither its position nor the units of the data decide."""
     square = residual**2
-    return np.round(square / max(square.max(initial=0.0), np.finfo(np.float64).tiny), 12)
+    return np.round(square / max(square.max(initial=0.0), np.finfo(np.float64).tiny), digits)
 
 
 def stable_order(Q, y, s, key):
@@ -48,13 +48,16 @@ def some_rows(problem, count):
     A row is taken or not by the digits of its least squares residual, so no sorting is needed.
     """
     residual = problem.y - product(problem.Q, problem.least_squares())
-    key = _keys(problem.Q, problem.y, residual)
+    # few digits: hardly any row is so near a border that rounding errors would move it across
+    key = _keys(residual, 8)
     # multiplication by 2^64 over the golden ratio spreads neighbours evenly (Fibonacci hashing)
     hashed = (key + 1.0).view(np.uint64) * np.uint64(11400714819323198485)
     rows = np.flatnonzero(hashed < np.uint64(int(count / problem.weights.sum() * 2.0**64)))
-    if not 0.8 * count <= problem.weights[rows].sum() <= 1.25 * count or len(np.unique(key[rows])) < 0.9 * len(rows):
+    weight = float(problem.weights[rows].sum())
+    if not 0.8 * count <= weight <= 1.25 * count:
         return None
-    return rows
+    _, which = np.unique(key[rows], return_inverse=True)
+    return rows if np.bincount(which, problem.weights[rows]).max() <= 1e-3 * weight else None
 
 
 def least_trimmed_squares(problem, rng, n_starts=N_STARTS):
@@ -89,7 +92,7 @@ def _best_start(Q, y, s, residual, rng, n_starts):
     n, k = Q.shape
     total = float(s.sum())
     wanted = coverage(total, k)
-    order = stable_order(Q, y, s, _keys(Q, y, residual))
+    order = stable_order(Q, y, s, _keys(residual, 12))
     cumulative = np.cumsum(s[order])
     cumulative /= cumulative[-1]
 
@@ -136,7 +139,7 @@ def _best_start(Q, y, s, residual, rng, n_starts):
         part = sample(LARGE // 5)
         betas, objectives = concentrate(*part, coverage(LARGE // 5, k), betas, no_draws, 5, 1e-6)
         betas = betas[_best(objectives, zero, 1)]
-        betas, objectives = concentrate(*sample(min(LARGE, n)), coverage(min(LARGE, n), k), betas, no_draws, 5, 1e-5)
+        betas, objectives = concentrate(*sample(LARGE), coverage(LARGE, k), betas, no_draws, 5, 1e-5)
     return betas[_best(objectives, zero, 1)[0]]
 
 
