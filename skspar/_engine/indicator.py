@@ -14,6 +14,7 @@ from ._row_blocks import squared_lengths
 from .lts import LARGE, coverage, least_trimmed_squares, some_rows
 from .m_estimation import EPS, MEstimation, huber_entries, threshold
 from .robust_scale import SATURATED, CleanRows, clean_rows, raw_scale
+from .robust_scores import weighted_median
 from .row_basis import Coordinates, RowBasis
 
 # Smallest threshold that a criterion may choose, in scales of the noise: below, good rows are flagged by the dozen.
@@ -32,9 +33,10 @@ class Response:
     def __init__(self, y, weights, fit_intercept):
         y = np.asarray(y, dtype=np.float64)
         # what a few wild entries are like must not decide: medians and quartiles, of some rows where there are many
-        some = y[:: max(1, len(y) // 10_000)]
+        step = max(1, len(y) // 10_000)
+        some, counts = y[::step], weights[::step]
         largest = float(np.abs(y).max(initial=0.0))
-        self.shift = float(np.median(some)) if fit_intercept else 0.0
+        self.shift = weighted_median(some, counts) if fit_intercept else 0.0
         values = y - self.shift
         if np.abs(values).max(initial=0.0) <= 8.0 * EPS * largest:
             values = np.zeros(len(y))
@@ -42,7 +44,7 @@ class Response:
         self.scale = 2.0 ** float(np.clip(np.frexp(top)[1], -1000, 1000))
         self.values = values / self.scale
         # what the digits of y leave open
-        usual = max(np.quantile(np.abs(part), 0.75) for part in (some, some - self.shift))
+        usual = max(weighted_median(np.abs(part), counts, 0.75) for part in (some, some - self.shift))
         self.rounding = 8.0 * EPS * float(max(usual, 1e-6 * top)) / self.scale if top > 0.0 else 0.0
         mean = np.einsum("i,i->", weights, self.values) / weights.sum() if fit_intercept else 0.0
         self.null_objective = 0.5 * float(np.einsum("i,i->", weights, (self.values - mean) ** 2) / weights.sum())

@@ -170,12 +170,14 @@ def _systematic_starts(Q, y, s, wanted):
     beta = product(basis.T, target)
     residual = target - product(basis, beta)
     left = np.maximum(1.0 - np.minimum(1.0, 1.0 / s) * np.einsum("ij,ij->i", basis, basis), 1e-8)
-    moves = basis * (residual / left)[:, None]
+    moves = basis * (residual / (root * left))[:, None]
     starts = [beta]
     _, vectors = eigh(product(moves.T, moves))
     components = vectors[:, ::-1][:, :10]
     for j in range(components.shape[1]) if np.any(residual) else ():
         score = product(basis, components[:, j]) / root
+        # the sign of an eigenvector is arbitrary; that of its third moment is not
+        score *= np.sign(np.einsum("i,i->", s, score**3)) or 1.0
         for measure in (score, -score, np.abs(score)):
             kept = measure <= trimmed_cut(measure, s, wanted)[0]
             starts.append(lstsq(basis[kept], target[kept], cond=1e-10, check_finite=False)[0])

@@ -17,11 +17,11 @@ def trimmed_mean(values, weights, trim):
     return float(np.sum(taken[used] * values[order][used]) / taken.sum())
 
 
-def weighted_median(values, weights):
-    """Value at which half the weight is reached, the mean of two where it is reached between them."""
+def weighted_median(values, weights, share=0.5):
+    """Value at which half the weight (or another share) is reached, the mean of two where it is between them."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order])
-    half = 0.5 * cumulative[-1]
+    half = share * cumulative[-1]
     place = int(np.searchsorted(cumulative, half * (1.0 - 1e-12)))
     above = int(np.searchsorted(cumulative, half * (1.0 + 1e-12), side="right"))
     above = min(above, len(values) - 1)

@@ -128,5 +128,7 @@ class Coordinates:
 
 def _upper_inverse(G):
     """Upper triangular T with ``T' G T = I``."""
+    if len(G) == 0:
+        return np.zeros((0, 0), order="F")
     L = cholesky(G, lower=True)
     return np.asfortranarray(solve_triangular(L, np.eye(len(G)), lower=True).T)
