@@ -132,7 +132,7 @@ def lasso_choice(X, y, weights, setting, coef_alpha, random_state, previous=None
     choice = choose_alpha(indicator, setting, None, coef_alpha)
     if setting.refit:
         features = np.flatnonzero(choice.fit.beta[:-1])
-        if len(features) + setting.fit_intercept < len(y):
+        if len(features) + setting.fit_intercept < weights.sum():
             choice = dense_choice(X, y, weights, setting, random_state, features, coef_alpha)
     return choice, indicator.robust
 
