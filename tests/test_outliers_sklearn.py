@@ -106,7 +106,9 @@ def test_data_frames(data, library):
     X, y, _ = data
     kind = np.where(np.arange(80) % 3 == 0, "a", "b")
     frame = frames.DataFrame({**{f"x{j}": X[:, j] for j in range(4)}, "kind": kind})
-    encoder = ColumnTransformer([("kind", OneHotEncoder(sparse_output=False), ["kind"])], remainder="passthrough", sparse_threshold=0)
+    encoder = ColumnTransformer(
+        [("kind", OneHotEncoder(sparse_output=False), ["kind"])], remainder="passthrough", sparse_threshold=0
+    )
     model = make_pipeline(encoder, SparseOutlierRegressor(random_state=0)).fit(frame, y)
     assert model[-1].outlier_mask_.sum() >= 8
     plain = frames.DataFrame({f"x{j}": X[:, j] for j in range(4)})
