@@ -637,3 +637,32 @@ def test_extended_bic_counts_weights_and_takes_sparse(rng):
     assert weighted.coef_alpha_ == pytest.approx(repeated.coef_alpha_)
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6)
     assert weighted.outlier_mask_[:5].all()
+
+
+def test_large_problems_are_sampled_alike_for_weights_and_any_order(rng):
+    n = 60_000
+    X = rng.standard_normal((n, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(n)
+    y[:6000] += 8
+    s = rng.integers(0, 3, n)
+    order = rng.permutation(n)
+    for penalty in ("hard", "l1"):
+        params = dict(penalty=penalty, alpha=3.0, random_state=0)
+        weighted = SparseOutlierRegressor(**params).fit(X, y, sample_weight=s)
+        repeated = SparseOutlierRegressor(**params).fit(np.repeat(X, s, axis=0), np.repeat(y, s))
+        assert weighted.scale_ == pytest.approx(repeated.scale_, rel=1e-9)
+        assert weighted.scale_ == pytest.approx(1, rel=0.02)
+        plain = SparseOutlierRegressor(**params).fit(X, y)
+        shuffled = SparseOutlierRegressor(**params).fit(X[order], y[order])
+        assert plain.scale_ == pytest.approx(shuffled.scale_, rel=1e-6)
+        assert np.sum(plain.outlier_mask_[order] != shuffled.outlier_mask_) <= 2
+        assert plain.outlier_mask_[:6000].mean() > 0.999
+
+
+def test_large_problems_with_few_distinct_rows(rng):
+    X = rng.integers(0, 3, (60_000, 2)).astype(float)
+    y = X @ [1.0, 2.0] + rng.integers(-1, 2, 60_000)
+    y[:5000] += 50
+    model = SparseOutlierRegressor(alpha=4.0, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.outlier_mask_, np.arange(60_000) < 5000)
+    np.testing.assert_allclose(model.coef_, [1, 2], atol=0.02)

@@ -18,10 +18,10 @@ def coverage(total, rank):
     return float(np.floor(0.5 * (total + rank + 1.0)))
 
 
-def _keys(residual, digits):
+def _keys(residual):
     """A number for each row that neither its position nor the units of the data decide."""
     square = residual**2
-    return np.round(square / max(square.max(initial=0.0), np.finfo(np.float64).tiny), digits)
+    return np.round(square / max(square.max(initial=0.0), np.finfo(np.float64).tiny), 12)
 
 
 def stable_order(Q, y, s, key):
@@ -48,8 +48,9 @@ def some_rows(problem, count):
     A row is taken or not by the digits of its least squares residual, so no sorting is needed.
     """
     residual = problem.y - product(problem.Q, problem.least_squares())
+    size = np.abs(residual)
     # few digits: hardly any row is so near a border that rounding errors would move it across
-    key = _keys(residual, 8)
+    key = np.round(size / max(size.max(initial=0.0), np.finfo(np.float64).tiny), 9)
     # multiplication by 2^64 over the golden ratio spreads neighbours evenly (Fibonacci hashing)
     hashed = (key + 1.0).view(np.uint64) * np.uint64(11400714819323198485)
     rows = np.flatnonzero(hashed < np.uint64(int(count / problem.weights.sum() * 2.0**64)))
@@ -92,7 +93,7 @@ def _best_start(Q, y, s, residual, rng, n_starts):
     n, k = Q.shape
     total = float(s.sum())
     wanted = coverage(total, k)
-    order = stable_order(Q, y, s, _keys(residual, 12))
+    order = stable_order(Q, y, s, _keys(residual))
     cumulative = np.cumsum(s[order])
     cumulative /= cumulative[-1]
 
