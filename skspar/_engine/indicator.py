@@ -128,7 +128,7 @@ class DenseIndicator:
         problem = self.problem
         known = None if scale is None else scale / self.response.scale
         if known is None and penalty == "l1" and self.total > LARGE:
-            # the scale alone does not need all rows: with fifty thousand it is good to three tenths of a per cent
+            # the scale alone does not need all rows: with twenty thousand it is good to half a per cent
             known = self._scale_of_some_rows(random_state)
         ols = problem.least_squares()
         robust = first = None
@@ -166,7 +166,7 @@ class DenseIndicator:
 
     def _scale_of_some_rows(self, random_state):
         """The scale estimated from a part of the rows; None if there is no good part or no noise."""
-        rows = some_rows(self.problem, LARGE)
+        rows = some_rows(self.problem, 0.4 * LARGE)
         if rows is None:
             return None
         weights = self.weights[rows]

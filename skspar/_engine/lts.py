@@ -131,7 +131,7 @@ def _best_start(Q, y, s, residual, rng, n_starts):
         if middle < total:
             betas, objectives = concentrate(*sample(middle), coverage(middle, k), betas, no_draws, 2, 0.0)
             betas = betas[_best(objectives, zero, N_KEPT)]
-    if total < 0.5 * LARGE:
+    if total < 0.3 * LARGE:
         if total > 2 * small:
             betas, objectives = concentrate(Q, y, s, wanted, betas, no_draws, 2, 0.0)
             betas = betas[_best(objectives, zero, 3)]
@@ -140,7 +140,8 @@ def _best_start(Q, y, s, residual, rng, n_starts):
         part = sample(LARGE // 5)
         betas, objectives = concentrate(*part, coverage(LARGE // 5, k), betas, no_draws, 5, 1e-6)
         betas = betas[_best(objectives, zero, 1)]
-        betas, objectives = concentrate(*sample(LARGE), coverage(LARGE, k), betas, no_draws, 5, 1e-5)
+        most = int(min(total, LARGE))
+        betas, objectives = concentrate(*sample(most), coverage(most, k), betas, no_draws, 5, 1e-5)
     return betas[_best(objectives, zero, 1)[0]]
 
 
