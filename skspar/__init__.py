@@ -4,7 +4,14 @@ from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
-from .inspection import RegularizationPathDisplay
+from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .outliers import (
+    SparseOutlierRegressor,
+    SparseOutlierRegressorCV,
+    externally_studentized_residuals,
+    leverage,
+    outlier_path,
+)
 from .preconditioned import (
     PreconditionedLasso,
     irrepresentability,
@@ -14,6 +21,7 @@ from .preconditioned import (
 )
 from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
 from .ranking import RobustPairwiseRanker, kendall_tau_scorer, pairwise_accuracy_scorer, pairwise_outlier_path
+from .robust_scores import tau_scale, tau_scorer, trimmed_mean_squared_error, trimmed_scorer
 from .split_lbi import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
 
 __version__ = "0.1.0.dev0"
@@ -27,23 +35,29 @@ __all__ = [
     "GroupLassoIC",
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
+    "OutlierPathDisplay",
     "PreconditionedLasso",
     "RegularizationPathDisplay",
     "RobustPairwiseRanker",
     "SparseEncoder",
+    "SparseOutlierRegressor",
+    "SparseOutlierRegressorCV",
     "SplitLBI",
     "SplitLBICV",
     "SplitLBIClassifier",
     "babel_function",
     "bpdn_path",
     "datasets",
+    "externally_studentized_residuals",
     "group_lasso_path",
     "hoyer_sparseness",
     "inverse_scale_space_path",
     "irrepresentability",
     "kendall_tau_scorer",
+    "leverage",
     "mutual_coherence",
     "omp_path",
+    "outlier_path",
     "pairwise_accuracy_scorer",
     "pairwise_outlier_path",
     "preconditioned_lasso_path",
@@ -51,5 +65,9 @@ __all__ = [
     "restricted_isometry",
     "signed_support_bounds",
     "split_lbi_path",
+    "tau_scale",
+    "tau_scorer",
+    "trimmed_mean_squared_error",
+    "trimmed_scorer",
     "welch_bound",
 ]

@@ -1,6 +1,7 @@
 """Every private scikit-learn name that the library uses, in one place."""
 
 from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names
@@ -12,5 +13,6 @@ __all__ = [
     "_fit_context",
     "_get_feature_names",
     "_routing_enabled",
+    "_safe_indexing",
     "validate_params",
 ]

@@ -1,0 +1,134 @@
+"""Orthonormal coordinates of the rows of a dense design: well conditioned whatever its columns are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cholesky, eigvalsh, qr, solve_triangular, svd
+
+from ._blas import product, symmetric
+from ._row_blocks import centred_gram, centred_product
+from .design import pieces
+
+EPS = np.finfo(np.float64).eps
+
+
+class RowBasis:
+    """Coordinates q_i of rows x_i with ``sum_i s_i q_i q_i' = I``, spanning what [1, X] spans.
+
+    A fit ``q_i' beta`` is a fit ``b0 + x_i' b``. Columns may lie far from the origin, have any units and be
+    collinear: they are centred, scaled, and a direction without variation is left out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Not changed.
+    weights : ndarray of shape (n,)
+        All positive.
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    Q : ndarray of shape (n, k), C-ordered
+    rank : int
+        k, the intercept counted.
+    """
+
+    def __init__(self, X, weights, fit_intercept):
+        n, p = X.shape
+        first = int(fit_intercept)
+        self.total = float(weights.sum())
+        self.fit_intercept = fit_intercept
+        self.n_features = p
+        self.mean = np.zeros(p)
+        if fit_intercept and n:
+            # one of the rows first: what is left has no common part that rounding could hide
+            self.mean = np.array(X[0], dtype=np.float64)
+            some = np.asarray(X[:1000], dtype=np.float64) - self.mean
+            self.mean += np.einsum("i,ij->j", weights[:1000], some) / weights[:1000].sum()
+        G, left = centred_gram(X, self.mean, weights)
+        symmetric(G)
+        if fit_intercept:
+            left /= self.total
+            G -= self.total * np.outer(left, left)
+            self.mean += left
+        sizes = np.sqrt(np.maximum(np.diag(G), 0.0))
+        # a column that is constant leaves rounding errors
+        sizes[sizes <= 8.0 * EPS * np.sqrt(self.total) * np.abs(self.mean)] = 0.0
+        kept = np.flatnonzero(sizes > 0.0)
+        scale = np.divide(1.0, sizes, out=np.zeros(p), where=sizes > 0.0)
+        C = G[np.ix_(kept, kept)] * np.outer(scale[kept], scale[kept])
+        values = eigvalsh(C) if len(kept) else np.ones(1)
+        self._minimum_norm = None
+        if n > p and len(kept) == p and values[0] > 1e-7 * max(1.0, values[-1]):
+            self.map = np.asfortranarray(_upper_inverse(C) * scale[:, None])
+            self.Q = self._with_constant(n, p)
+            centred_product(X, self.mean, self.map, first, self.Q)
+            if values[0] < 1e-2 * values[-1]:
+                # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
+                again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(p), weights)[0]))
+                for piece in pieces(n, p):
+                    self.Q[piece, first:] = product(self.Q[piece, first:], again)
+                self.map = product(self.map, again)
+        else:
+            root = np.sqrt(weights)
+            A = (np.asarray(X[:, kept], dtype=np.float64) - self.mean[kept]) * scale[kept]
+            A *= root[:, None]
+            U, sd, Vt = svd(A, full_matrices=False) if A.size else (np.zeros((n, 0)), np.zeros(0), np.zeros((0, 0)))
+            r = int(np.sum(sd > EPS * max(n, len(kept)) * sd.max(initial=0.0)))
+            self.map = np.zeros((p, r))
+            self.map[kept] = scale[kept, None] * Vt[:r].T / sd[:r]
+            self.Q = self._with_constant(n, r)
+            self.Q[:, first:] = U[:, :r] / root[:, None]
+            if r < p:
+                rows = np.zeros((p, r))
+                rows[kept] = Vt[:r].T / scale[kept, None]
+                self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
+        self.rank = self.Q.shape[1]
+
+    def _with_constant(self, n, k):
+        """Room for coordinates; the first is constant where there is an intercept."""
+        first = int(self.fit_intercept)
+        Q = np.empty((n, first + k))
+        Q[:, :first] = 1.0 / np.sqrt(self.total)
+        return Q
+
+    def coefficients(self, betas):
+        """Coefficients (p,) and intercept for ``Q beta``; of minimum norm where they are not unique."""
+        first = int(self.fit_intercept)
+        coef = product(self.map, betas[first:]) if self.map.size else np.zeros(self.n_features)
+        if self._minimum_norm is not None:
+            coef = product(self._minimum_norm, product(self._minimum_norm.T, coef))
+        intercept = 0.0
+        if self.fit_intercept:
+            intercept = float(betas[0] / np.sqrt(self.total) - self.mean @ coef)
+        return coef, intercept
+
+    def coordinates(self):
+        """The map from rows to coordinates, without the rows."""
+        return Coordinates(self.mean, self.map, 1.0 / np.sqrt(self.total) if self.fit_intercept else None)
+
+
+@dataclass
+class Coordinates:
+    """Coordinates of other rows: ``(x - mean)' map``, after a constant where there is an intercept."""
+
+    mean: np.ndarray
+    map: np.ndarray
+    constant: float | None
+
+    def __call__(self, X):
+        first = int(self.constant is not None)
+        out = np.empty((X.shape[0], first + self.map.shape[1]))
+        if first:
+            out[:, 0] = self.constant
+        for piece in pieces(X.shape[0], X.shape[1]):
+            out[piece, first:] = product(X[piece] - self.mean, self.map) if self.map.size else 0.0
+        return out
+
+
+def _upper_inverse(G):
+    """Upper triangular T with ``T' G T = I``."""
+    if len(G) == 0:
+        return np.zeros((0, 0), order="F")
+    L = cholesky(G, lower=True)
+    return np.asfortranarray(solve_triangular(L, np.eye(len(G)), lower=True).T)
