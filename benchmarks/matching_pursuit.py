@@ -14,7 +14,7 @@ TEXT = (
     '(`criterion="ols"`), scikit-learn the other, and each is compared with ours of the same kind.'
 )
 # features of a signal, atoms, atoms of a code, signals
-CASES = [(64, 256, 5, 20_000), (64, 256, 10, 20_000), (512, 1000, 8, 4_000), (256, 1024, 32, 4_000)]
+CASES = [(64, 256, 5, 40_000), (64, 256, 10, 40_000), (512, 1000, 8, 16_000), (256, 1024, 32, 4_000)]
 
 
 def data(m, n, signals, dtype=np.float64):

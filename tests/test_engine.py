@@ -238,7 +238,7 @@ def test_newton_directions(rng, n_targets, n, masked):
 def test_forms_agree(rng, l1_ratio, positive, n_targets):
     X, Y = rng.normal(size=(15, 24)), rng.normal(size=(15, n_targets))
     penalty = layout([3, 5, 1, 4, 4, 7], l1_ratio=l1_ratio, positive=positive)
-    problem = Regression(X, Y, rng.uniform(0.0, 2.0, 15), penalty, True)._rows
+    problem = Regression(X, Y, rng.uniform(0.0, 2.0, 15), penalty, True).rows
     gram, rows = GramForm(problem), RowForm(problem)
     B = np.abs(rng.normal(size=(24, n_targets)))
     B[3:8] = 0.0

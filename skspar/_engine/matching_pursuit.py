@@ -9,6 +9,7 @@ columns, where the chosen atoms are orthogonalised twice and the residual is a v
 from dataclasses import dataclass
 
 import numpy as np
+from joblib import effective_n_jobs
 from scipy import sparse
 from scipy.linalg import solve_triangular
 
@@ -245,6 +246,8 @@ class Dictionary:
         # without a tolerance every signal fills its row, and the result needs no second copy
         whole = tol + rtol < 0.0
         step = SIGNALS if whole else min(SIGNALS, max(256, (1 << 22) // k_most))
+        # several pieces for each thread, so that none waits long for another
+        step = max(1, min(step, -(-total // (4 * effective_n_jobs(n_jobs)))))
         starts = range(0, total, step)
         counts = np.zeros(total, dtype=np.int32)
         if whole:

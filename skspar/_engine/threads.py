@@ -1,5 +1,6 @@
 """Threads that work side by side, each with one BLAS thread."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -17,10 +18,18 @@ def threads(n_jobs, verbose=0):
         yield 1, None
         return
     libraries = ThreadpoolController()
-    with Parallel(n_jobs=n_threads, prefer="threads", verbose=verbose) as pool:
 
-        def run(thunks):
+    def limited(run):
+        def inner(thunks):
             with libraries.limit(limits=1, user_api="blas"):
-                return pool(delayed(thunk)() for thunk in thunks)
+                return run(thunks)
 
-        yield n_threads, run
+        return inner
+
+    if verbose:
+        with Parallel(n_jobs=n_threads, prefer="threads", verbose=verbose) as pool:
+            yield n_threads, limited(lambda thunks: pool(delayed(thunk)() for thunk in thunks))
+    else:
+        # joblib looks for results every hundredth of a second, as long as many of our tasks take
+        with ThreadPoolExecutor(n_threads) as pool:
+            yield n_threads, limited(lambda thunks: list(pool.map(lambda thunk: thunk(), thunks)))
