@@ -14,14 +14,14 @@ from ._engine.schedule import StepTooLong, TooManySteps, hessian_bound, make_sch
 from ._engine.smooth import Smooth, fold_problems
 from ._engine.split_operator import SplitOperator
 from ._groups import resolve_groups
-from ._sklearn_compat import _check_sample_weight
+from ._weights import check_weights
 
 
 class SplitProblem:
     """A validated problem in the terms of the engine, and the way back to the user's units."""
 
     def __init__(self, X, y, loss, sample_weight, D, nu, groups, names, fit_intercept, operator=None, units=None):
-        self.weights = _check_weights(sample_weight, X)
+        self.weights = check_weights(sample_weight, X)
         _check_range(X)
         self.classes, self.loss, self.nu = None, loss, nu
         Y = np.asarray(y)
@@ -194,13 +194,6 @@ def _check_range(X):
             "X must have its largest absolute value between 1e-140 and 1e140, so that squares are finite; it is "
             f"{largest:g}."
         )
-
-
-def _check_weights(sample_weight, X):
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return weights
 
 
 def check_path_y(y, loss):

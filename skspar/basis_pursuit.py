@@ -7,12 +7,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_array, check_consistent_length
 
+from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression, Solutions
 from ._engine.pareto import ParetoCurve
 from ._engine.path import PathResult
 from ._engine.penalty import BlockPenalty
-from ._linear import CrossValidationMixin, LinearModel, alpha_grid, as_matrix, check_weights, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
+from ._weights import check_weights
 
 SOLVER_CONSTRAINTS = {
     "max_iter": [Interval(Integral, 1, None, closed="left")],

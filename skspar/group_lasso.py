@@ -6,9 +6,10 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression
 from ._groups import resolve_groups
-from ._linear import CrossValidationMixin, LinearModel, alpha_grid, as_matrix, check_weights, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
 from ._sklearn_compat import (
     Interval,
     StrOptions,
@@ -16,6 +17,7 @@ from ._sklearn_compat import (
     _get_feature_names,
     validate_params,
 )
+from ._weights import check_weights
 
 LAYOUT_CONSTRAINTS = {
     # any kind of object may be meant; resolve_groups says what is wrong with it

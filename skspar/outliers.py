@@ -9,12 +9,11 @@ from scipy import sparse
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._cross_validation import CrossValidationMixin
 from ._engine import robust_scores
 from ._engine.indicator import DenseIndicator
 from ._engine.lasso_indicator import LassoIndicator
@@ -32,12 +31,11 @@ from ._engine.row_basis import RowBasis
 from ._sklearn_compat import (
     Interval,
     StrOptions,
-    _check_sample_weight,
     _fit_context,
-    _routing_enabled,
     _safe_indexing,
     validate_params,
 )
+from ._weights import check_weights
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 AT_LEAST_ZERO = Interval(Real, 0, None, closed="left")
@@ -172,7 +170,7 @@ def outlier_path(
     check_consistent_length(X, y)
     if y.ndim != 1:
         raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
-    weights = _checked_weights(sample_weight, X)
+    weights = check_weights(sample_weight, X)
     present = np.flatnonzero(weights > 0.0)
     n, p = X.shape
     part = (X, y, weights) if len(present) == n else (X[present], y[present], weights[present])
@@ -261,7 +259,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             dtype=[np.float64, np.float32],
             y_numeric=True,
         )
-        return X, y, _checked_weights(sample_weight, X)
+        return X, y, check_weights(sample_weight, X)
 
     def _take(self, choice, X, y, weights, present, warn):
         """Set the fitted attributes from a chosen fit on the rows present."""
@@ -626,7 +624,7 @@ class SparseOutlierRegressor(_OutlierBase):
         return self._take(choice, X, y, weights, present, True)
 
 
-class SparseOutlierRegressorCV(_OutlierBase):
+class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     """Robust regression with the penalties chosen by robust cross-validation.
 
     Fits `SparseOutlierRegressor` for a grid of ``coef_alpha`` (and of ``alpha``, if a list is given) on the training
@@ -810,17 +808,7 @@ class SparseOutlierRegressorCV(_OutlierBase):
         ValueError
             If a fold has no weight on its training or held-out rows.
         """
-        cv = check_cv(self.cv)
-        if _routing_enabled():
-            split_params = process_routing(self, "fit", sample_weight=sample_weight, **params).splitter.split
-        else:
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"{type(self).__name__}.fit takes no parameters {unknown} unless metadata routing is enabled "
-                    "(sklearn.set_config(enable_metadata_routing=True)); only 'groups' is passed on to the splitter."
-                )
-            split_params = params
+        splitter = self._splitter(sample_weight, params)
         is_list = not isinstance(self.alpha, (str, Real))
         alphas = list(self.alpha) if is_list else [self.alpha]
         if not alphas:
@@ -833,12 +821,7 @@ class SparseOutlierRegressorCV(_OutlierBase):
         if grid is None:
             rows = np.flatnonzero(present)
             grid = coef_alpha_grid(X[rows], y[rows], weights[rows], self.fit_intercept, self.coef_alphas, self.eps)
-        splits = [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y, **split_params)]
-        splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
-        for k, pair in enumerate(splits):
-            for part, rows in zip(("training", "held-out"), pair):
-                if weights[rows].sum() <= 0.0:
-                    raise ValueError(f"sample_weight must not vanish on all {part} rows of a fold; fold {k} has none.")
+        splits = self._splits(splitter, X, y, weights)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         scores = Parallel(n_jobs=self.n_jobs)(
             delayed(_fold_scores)(self._plain(), X, y, weights, train, test, settings, grid, seed, self.scoring)
@@ -861,20 +844,6 @@ class SparseOutlierRegressorCV(_OutlierBase):
         """The estimator of one fit, unfitted."""
         names = ("penalty", "leverage_weights", "init", "scale", "fit_intercept", "refit", "max_iter", "tol")
         return SparseOutlierRegressor(**{name: getattr(self, name) for name in names})
-
-    def get_metadata_routing(self):
-        """Say where fit parameters go.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            Sample weights are for this estimator, other parameters for the splitter.
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(splitter=check_cv(self.cv), method_mapping=MethodMapping().add(caller="fit", callee="split"))
-        )
 
 
 @validate_params(
@@ -918,7 +887,7 @@ def leverage(X, *, sample_weight=None, fit_intercept=True):
     array([0.43, 0.33, 0.27, 0.97])
     """
     X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-    weights = _checked_weights(sample_weight, X)
+    weights = check_weights(sample_weight, X)
     present = np.flatnonzero(weights > 0.0)
     basis = RowBasis(X[present], weights[present], fit_intercept)
     out = np.zeros(X.shape[0])
@@ -1001,7 +970,7 @@ def externally_studentized_residuals(X, y, *, sample_weight=None, fit_intercept=
     check_consistent_length(X, y)
     if y.ndim != 1:
         raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
-    weights = _checked_weights(sample_weight, X)
+    weights = check_weights(sample_weight, X)
     present = np.flatnonzero(weights > 0.0)
     indicator = DenseIndicator(X[present], y[present], weights[present], fit_intercept)
     if indicator.total - indicator.rank - 1.0 <= 0.0:
@@ -1095,13 +1064,6 @@ def _check_total(indicator):
             f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; "
             f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, for a mean of one perhaps."
         )
-
-
-def _checked_weights(sample_weight, X):
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return weights
 
 
 def _checked_alpha(alpha):

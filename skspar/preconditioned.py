@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine.folds import Regression
 from ._groups import resolve_groups
-from ._sklearn_compat import Interval, StrOptions, _check_sample_weight, _fit_context, validate_params
+from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
+from ._weights import check_weights
 
 KINDS = ("puffer", "hj", "pbht")
 # Columns that weigh less than this beside the largest singular value are noise to it.
@@ -193,7 +194,7 @@ def preconditioned_lasso_path(
     if y.ndim != 1:
         raise ValueError(f"y must have one dimension; got shape {y.shape}.")
     check_consistent_length(X, y)
-    weights = _check_weights(sample_weight, X)
+    weights = check_weights(sample_weight, X)
     prepared = _prepare(X, y, weights, preconditioner, n_components, rcond, fit_intercept)
     n_points = alphas if isinstance(alphas, Integral) else np.size(alphas)
     regression = _lasso(prepared, n_points)
@@ -347,7 +348,7 @@ class PreconditionedLasso(RegressorMixin, BaseEstimator):
             matrices with a column for each row of X.
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
-        weights = _check_weights(sample_weight, X)
+        weights = check_weights(sample_weight, X)
         prepared = _prepare(X, y, weights, self.preconditioner, self.n_components, self.rcond, self.fit_intercept)
         regression = _lasso(prepared, 1)
         solutions = regression.path(0.0, np.array([float(self.alpha)]), self.tol, self.max_iter)
@@ -577,13 +578,6 @@ def _lasso(prepared, n_points):
     n = len(X)
     penalty = resolve_groups(None, None, X.shape[1], None, "error", "error").penalty(0.0, False)
     return Regression(np.sqrt(n) * X, np.sqrt(n) * y[:, None], np.ones(n), penalty, False, n_points)
-
-
-def _check_weights(sample_weight, X):
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return weights
 
 
 def _alpha_grid(alphas, eps, alpha_max):

@@ -10,13 +10,15 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, check_ran
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._cross_validation import CrossValidationMixin
 from ._engine.design import make_design
 from ._engine.folds import Regression
 from ._engine.matching_pursuit import Dictionary, column_norms, pursue_columns, pursue_gram
 from ._engine.penalty import BlockPenalty
 from ._engine.threads import threads
-from ._linear import CrossValidationMixin, LinearModel, as_matrix, check_weights, warn_unless_converged
+from ._linear import LinearModel, as_matrix, warn_unless_converged
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
+from ._weights import check_weights
 
 CRITERION = [StrOptions({"omp", "ols"})]
 COUNT = [Interval(Integral, 1, None, closed="left"), None]

@@ -16,6 +16,7 @@ from ._engine.comparison_pruning import Pruned, choose, covariance, cut_for_shar
 from ._engine.comparisons import DENSE_LIMIT, Parametrization, merge
 from ._items import encode, named, universe
 from ._sklearn_compat import Interval, StrOptions, _check_sample_weight, _fit_context, validate_params
+from ._weights import check_weights
 
 # Accuracy of first entries, relative.
 ENTRY_TOL = 1e-3
@@ -641,10 +642,7 @@ def _check_comparisons(X, y, sample_weight, estimator=None):
             raise ValueError(f"y must have one margin for each comparison; got shape {y.shape}.")
         y = y[:, 0]
     check_consistent_length(X, y)
-    weights = _check_sample_weight(sample_weight, y[:, None], dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return X, y, weights
+    return X, y, check_weights(sample_weight, y[:, None])
 
 
 def _as_pairs(X, estimator, reset):

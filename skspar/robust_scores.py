@@ -7,7 +7,8 @@ from sklearn.utils import check_array, check_consistent_length
 
 from ._engine.robust_scores import tau_scale as _tau_scale
 from ._engine.robust_scores import trimmed_mean
-from ._sklearn_compat import Interval, _check_sample_weight, validate_params
+from ._sklearn_compat import Interval, validate_params
+from ._weights import check_weights
 
 
 @validate_params(
@@ -186,7 +187,4 @@ def _checked(y_true, y_pred, sample_weight):
     check_consistent_length(y_true, y_pred)
     if y_true.size != len(y_true) or y_pred.size != len(y_pred):
         raise ValueError(f"y_true and y_pred must have one column; got shapes {y_true.shape} and {y_pred.shape}.")
-    weights = _check_sample_weight(sample_weight, y_true, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; all are zero.")
-    return y_true.ravel(), y_pred.ravel(), weights
+    return y_true.ravel(), y_pred.ravel(), check_weights(sample_weight, y_true)

@@ -6,21 +6,19 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, ClassifierTags, RegressorTags, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._cross_validation import CrossValidationMixin
 from ._engine.inverse_scale_space import inverse_scale_space
 from ._sklearn_compat import (
     Interval,
     StrOptions,
     _fit_context,
     _get_feature_names,
-    _routing_enabled,
     validate_params,
 )
 from ._split_problem import SplitProblem, check_finite, check_path_y
@@ -851,7 +849,7 @@ def _is_classifier(estimator):
     return True
 
 
-class SplitLBICV(_SplitLBIBase):
+class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
     """Split linearised Bregman path, stopped by cross-validation.
 
     Follows the path of `split_lbi_path` on all rows and, at the same times with the same step, on
@@ -1050,67 +1048,32 @@ class SplitLBICV(_SplitLBIBase):
             If a fold has no weight on its training or held-out rows or lacks a class, D or groups do not
             fit X, or the step is not stable.
         """
-        cv = check_cv(self.cv, y, classifier=self.loss == "logistic")
-        if _routing_enabled():
-            split_params = process_routing(self, "fit", sample_weight=sample_weight, **params).splitter.split
-        else:
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"SplitLBICV.fit takes no parameters {unknown} unless metadata routing is enabled "
-                    "(sklearn.set_config(enable_metadata_routing=True)); only 'groups' is passed on to the splitter."
-                )
-            split_params = params
+        splitter = self._splitter(sample_weight, params, y, self.loss == "logistic")
         X, y = self._validated(X, y, self.loss)
         loss = "multinomial" if self.loss == "logistic" and len(np.unique(y)) > 2 else self.loss
         setting = self._setting(X, y, sample_weight, loss)
-        splits = [tuple(np.asarray(part) for part in pair) for pair in cv.split(X, y, **split_params)]
-        splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
-        self._check_splits(setting, splits)
+        splits = self._splits(splitter, X, y, setting.weights)
+        self._check_classes(setting, splits)
         folds = setting.folds(splits)
         schedule = self._schedule(setting, setting.shared_bound(splits))
         errors = setting.heldout_errors(schedule, folds, splits, self.estimate == "sparse", self.n_jobs)
-        mean = errors.mean(axis=1)
-        place = int(mean.argmin())
-        if self.selection_rule == "1se":
-            margin = errors[place].std(ddof=1) / np.sqrt(len(splits))
-            place = int(np.flatnonzero(mean <= mean[place] + margin)[0])
+        place = self._choose(errors)
         for name in ("classes_", "mse_path_", "log_loss_path_"):
             vars(self).pop(name, None)
         setattr(self, "mse_path_" if loss == "squared" else "log_loss_path_", errors)
         path = setting.path(schedule, X.dtype)
         return self._take(path, setting, path.times[place])
 
-    def _check_splits(self, setting, splits):
-        for k, pair in enumerate(splits):
-            for part, rows in zip(("training", "held-out"), pair):
-                if setting.weights[rows].sum() <= 0.0:
-                    raise ValueError(f"sample_weight must not vanish on all {part} rows of a fold; fold {k} has none.")
-            if setting.classes is not None:
-                shares = setting.weights[pair[0]] @ setting.indicators[pair[0]]
-                if not shares.all():
-                    raise ValueError(
-                        f"cv must leave every class in the training rows; fold {k} has none of "
-                        f"{setting.classes[shares == 0.0].tolist()}."
-                    )
-        if self.selection_rule == "1se" and len(splits) < 2:
-            raise ValueError(
-                f"selection_rule='1se' must have two or more folds for a standard error; got {len(splits)}."
-            )
-
-    def get_metadata_routing(self):
-        """Say where fit parameters go.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            Sample weights are for this estimator, other parameters for the splitter.
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(splitter=check_cv(self.cv), method_mapping=MethodMapping().add(caller="fit", callee="split"))
-        )
+    def _check_classes(self, setting, splits):
+        if setting.classes is None:
+            return
+        for k, (train, _) in enumerate(splits):
+            shares = setting.weights[train] @ setting.indicators[train]
+            if not shares.all():
+                raise ValueError(
+                    f"cv must leave every class in the training rows; fold {k} has none of "
+                    f"{setting.classes[shares == 0.0].tolist()}."
+                )
 
     def predict(self, X, t=None):
         """Predict values or class labels, at any time of the path.

@@ -376,7 +376,7 @@ class TestCrossValidation:
         X, y = problem(9, n=50)
         weights = np.ones(50)
         with config_context(enable_metadata_routing=True):
-            model = OrthogonalMatchingPursuitCV(cv=KFold(4).split(X)).fit(X, y, sample_weight=weights)
+            model = OrthogonalMatchingPursuitCV(cv=iter(list(KFold(4).split(X)))).fit(X, y, sample_weight=weights)
         assert model.mse_path_.shape[1] == 4
         with pytest.raises(ValueError, match="cv must give at least one fold"):
             OrthogonalMatchingPursuitCV(cv=[]).fit(X, y)

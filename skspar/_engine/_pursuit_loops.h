@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Atoms that are worked on together: their sums stay in registers or the nearest cache. */
-enum { TILE = 64, LANES = 32 };
+enum { TILE = 256, LANES = 32 };
 
 /* A short loop that is unrolled whole is no longer seen by the vectoriser. */
 #if defined(__GNUC__)
@@ -127,7 +127,11 @@ static ptrdiff_t NAMED(largest)(const REAL *restrict values, ptrdiff_t n)
         const REAL value = values[start] < 0 ? -values[start] : values[start];
         best[0] = value > best[0] ? value : best[0];
     }
-    for (ptrdiff_t t = 0; t < LANES; t++)
+    for (ptrdiff_t width = LANES / 2; width >= 8; width /= 2)
+        NOT_UNROLLED
+        for (ptrdiff_t t = 0; t < width; t++)
+            best[t] = best[t + width] > best[t] ? best[t + width] : best[t];
+    for (ptrdiff_t t = 0; t < 8; t++)
         most = best[t] > most ? best[t] : most;
     for (start = 0; start + LANES <= n; start += LANES) {
         const REAL *restrict v = values + start;

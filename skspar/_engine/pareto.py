@@ -241,9 +241,13 @@ class ParetoCurve:
             result = self._path(np.sort(alphas)[::-1], tol=min(self.tol, KNOT))
             new, at = [], []
             for alpha, B in zip(np.sort(alphas)[::-1], result.coefs):
-                segment = Segment(self.rows, result.features[: len(B)], B[:, 0])
+                features = result.features[: len(B)]
+                # in one order, whatever order the features came into play in
+                order = np.argsort(features)
+                segment = Segment(self.rows, features[order], B[order, 0])
                 key = segment.features.tobytes(), segment.signs.tobytes()
-                if len(segment.features) and key not in pieces:
+                # far down the path rounding may hide from the solver that a coefficient has changed sign
+                if len(segment.features) and key not in pieces and segment.holds(alpha):
                     pieces[key] = None
                     new.append((key, segment))
                     at.append(alpha)
