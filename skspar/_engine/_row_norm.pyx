@@ -1,11 +1,11 @@
 # cython: freethreading_compatible = True
-"""Huber's loss of the norms of residual rows, and the likelihood of noisy labels, in single passes over the rows.
+"""Huber's loss of the norms of residual rows, in single passes over the rows.
 
     sum_i s_i H(||r_i||; t),  H(u; t) = u^2 / 2 up to t and t u - t^2 / 2 beyond,  R = Y - Q B
 """
 import numpy as np
 
-from libc.math cimport exp, log, sqrt
+from libc.math cimport sqrt
 from scipy.linalg.cython_blas cimport dgemm
 
 # Rows whose part of Q and of the residuals stays in cache between the two products.
@@ -166,43 +166,3 @@ def derivative_in_threshold(
                     part[i, j] = share * residual[start + i, j]
             _gather(&Q[start, 0], &part[0, 0], &out_[0, 0], <int> size, <int> k, <int> c)
     return out
-
-
-def responsibilities(
-    double[:, ::1] logits,
-    const double[:, ::1] transition,
-    const Py_ssize_t[::1] labels,
-    const double[::1] weights,
-    double[:, ::1] posterior,
-):
-    """Turn logits into class probabilities p, in place; write the posterior of the true class given the label,
-    proportional to ``p_c T[c, label]``, and return the weighted log likelihood of the labels."""
-    cdef Py_ssize_t n = logits.shape[0], c = logits.shape[1], i, j
-    cdef double top, total, joint, loglik = 0.0
-    columns = np.ascontiguousarray(np.asarray(transition).T)
-    cdef const double[:, ::1] given = columns
-    with nogil:
-        for i in range(n):
-            top = logits[i, 0]
-            for j in range(1, c):
-                top = max(top, logits[i, j])
-            total = 0.0
-            joint = 0.0
-            for j in range(c):
-                logits[i, j] = exp(logits[i, j] - top)
-                total += logits[i, j]
-            for j in range(c):
-                logits[i, j] /= total
-                posterior[i, j] = logits[i, j] * given[labels[i], j]
-                joint += posterior[i, j]
-            if joint > 0.0:
-                for j in range(c):
-                    posterior[i, j] /= joint
-            else:
-                # the label was impossible and its own class underflowed: believe it
-                joint = 1e-300
-                for j in range(c):
-                    posterior[i, j] = 1.0 if j == labels[i] else 0.0
-            if weights[i] > 0.0:
-                loglik += weights[i] * log(joint)
-    return loglik

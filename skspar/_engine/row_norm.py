@@ -2,7 +2,7 @@
 
     min over B and Gamma   1/2 sum_i s_i ||y_i - B'q_i - g_i||^2 + t sum_i s_i ||g_i||
 
-Gamma is solved for in closed form, which leaves Huber's loss of the residual norms: row i is flagged, ``g_i != 0``, when
+Gamma is solved for in closed form, which leaves Huber's loss of the residual norms: row i is flagged, g_i nonzero, when
 its norm exceeds the threshold t. ``I - H`` is never formed: an iteration costs O(n k C).
 """
 

@@ -1,0 +1,118 @@
+"""Labels and features, as arrays: what the detector of noisy labels asks of the engine."""
+
+import numpy as np
+
+from ._engine._blas import product
+from ._engine.label_path import Entries, crossing, largest_threshold
+from ._engine.noise_transition import LARGE, Rows, fit_transitions, rate_limit
+from ._engine.row_basis import RowBasis
+from ._engine.row_norm import RowNormFit, RowNormHuber
+
+# The path that ranks: how many thresholds, the last divided by the first, its gaps, and the accuracy of entries.
+N_THRESHOLDS = 30
+RATIO = 0.02
+PATH_TOL = 1e-7
+ACCURACY = 1e-3
+# Up to so many rows the accuracy of entries is checked; above, the line between two thresholds is as good.
+CHECKED_ROWS = 5000
+
+
+class LabelFit:
+    """The row-sparse path and the model of the noise, for rows of positive weight.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, d)
+        Features.
+    labels : ndarray of shape (n,) of intp
+        Classes as numbers from 0.
+    n_classes : int
+    counts : ndarray of shape (n,)
+        Positive sample weights.
+    class_balanced : bool
+        Whether classes have equal weight in least squares.
+    random_state : RandomState
+    with_path : bool, default=True
+        Whether the path is wanted too.
+
+    Attributes
+    ----------
+    entries : ndarray of shape (n,)
+        Largest threshold at which a row is flagged.
+    mixture : TransitionMixture
+    """
+
+    def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state, with_path=True):
+        self.n_classes = n_classes
+        weights = counts
+        if class_balanced:
+            sizes = np.bincount(labels, counts, minlength=n_classes)
+            weights = counts * (counts.sum() / (np.count_nonzero(sizes) * sizes[labels]))
+        basis = RowBasis(Z, weights, True)
+        self.coordinates = basis.coordinates()
+        self.rank = basis.rank
+        self.rows = Rows(basis.Q, labels, n_classes, counts, weights)
+        self.mixture = fit_transitions(self.rows, random_state)
+        self.entries, self._path = None, []
+        if with_path:
+            self._follow()
+
+    def _follow(self):
+        problem = RowNormHuber(self.rows.Q, self.rows.one_hot, self.rows.weights)
+        top = largest_threshold(problem)
+        checked = ACCURACY if len(self.rows.labels) <= CHECKED_ROWS else 0.0
+        entries = Entries(problem, checked)
+        if top > 0.0:
+            for fit in problem.path(np.geomspace(top, RATIO * top, N_THRESHOLDS), PATH_TOL):
+                entries.add(fit)
+                self._path.append((fit.threshold, fit.coef))
+        self.entries = entries.finish()
+
+    def entries_of(self, Z, labels):
+        """The largest threshold of the path at which other rows would be flagged."""
+        Q = self.coordinates(Z)
+        codes = np.eye(self.n_classes)[labels]
+        found = np.zeros(len(Z))
+        before = None
+        for threshold, coef in self._path:
+            norms = np.linalg.norm(codes - product(Q, coef), axis=1)
+            here = RowNormFit(threshold, coef, None, norms, 0.0, 0, True)
+            new = np.flatnonzero((norms > threshold) & (found == 0.0))
+            found[new] = norms[new] if before is None else crossing(before, here, new)
+            before = here
+        if before is not None:
+            left = found == 0.0
+            found[left] = before.norms[left]
+        return found
+
+    def posterior(self):
+        """Of the true class of each row, given its features and label."""
+        return self.mixture.posterior()
+
+    def posterior_of(self, Z, labels):
+        return self.mixture.predict(self.coordinates(Z), labels)
+
+    def probabilities(self, Z):
+        """Of the classes, whatever the label."""
+        return self.mixture.predict(self.coordinates(Z))
+
+    def fits_without_own(self):
+        """Fit of each row by the others, in the likeliest model."""
+        model = self.mixture.best
+        return np.ascontiguousarray(self.rows.without_own(model.targets, product(self.rows.Q, model.coef)))
+
+    def fits_of(self, Z):
+        return np.ascontiguousarray(product(self.coordinates(Z), self.mixture.best.coef))
+
+
+def right_probability(model, F, labels, counts, confidence, random_state):
+    """Noise rates, estimated and lower limit, and each label's probability to be right supposing the latter.
+
+    F are fits of rows that had no part in them. Of many rows, some decide on the limit.
+    """
+    some = slice(None)
+    if len(labels) > LARGE:
+        some = np.sort(random_state.choice(len(labels), LARGE // 2, replace=False))
+    likeliest, lowest = rate_limit(model, np.ascontiguousarray(F[some]), labels[some], counts[some], confidence)
+    posterior, _ = lowest.scan(F, labels, counts)
+    return likeliest.rate, lowest.rate, posterior[np.arange(len(labels)), labels]
