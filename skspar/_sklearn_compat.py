@@ -3,10 +3,11 @@
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names
 
 __all__ = [
+    "HasMethods",
     "Interval",
     "StrOptions",
     "_check_sample_weight",

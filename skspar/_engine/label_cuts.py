@@ -1,6 +1,6 @@
 """Which labels to flag so that one of two error rates is kept.
 
-False discovery rate: the share of right labels among those flagged. False selection rate: the share of wrong labels among
+False discovery rate: the share of right labels among those flagged. False selection rate: that of wrong labels among
 those kept. A bound on one says nothing of the other.
 """
 

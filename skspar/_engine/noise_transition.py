@@ -83,6 +83,7 @@ class TransitionModel:
 
     def scan(self, F, labels, counts, posterior=None, probabilities=None):
         """Posterior of the true class, and what `label_pass` returns, at fits F."""
+        F = np.ascontiguousarray(F)
         posterior = np.empty(F.shape) if posterior is None else posterior
         probabilities = np.empty((0, F.shape[1])) if probabilities is None else probabilities
         tilt = np.ascontiguousarray(self.tilt + self.slope * np.eye(len(self.offset)))
