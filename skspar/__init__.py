@@ -5,6 +5,7 @@ from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .noisy_labels import NoisyLabelDetector, label_noise_path
 from .outliers import (
     SparseOutlierRegressor,
     SparseOutlierRegressorCV,
@@ -33,6 +34,7 @@ __all__ = [
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",
+    "NoisyLabelDetector",
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
     "OutlierPathDisplay",
@@ -54,6 +56,7 @@ __all__ = [
     "inverse_scale_space_path",
     "irrepresentability",
     "kendall_tau_scorer",
+    "label_noise_path",
     "leverage",
     "mutual_coherence",
     "omp_path",

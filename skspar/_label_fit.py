@@ -9,12 +9,12 @@ from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormFit, RowNormHuber
 
 # The path that ranks: how many thresholds, the last divided by the first, its gaps, and the accuracy of entries.
-N_THRESHOLDS = 30
+N_THRESHOLDS = 40
 RATIO = 0.02
-PATH_TOL = 1e-7
+PATH_TOL = 1e-5
 ACCURACY = 1e-3
 # Up to so many rows the accuracy of entries is checked; above, the line between two thresholds is as good.
-CHECKED_ROWS = 5000
+CHECKED_ROWS = 500
 
 
 class LabelFit:

@@ -8,6 +8,7 @@ from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,6 +16,7 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, check_ran
 from sklearn.utils._tags import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from threadpoolctl import ThreadpoolController
 
 from ._engine.label_cuts import knockoff_threshold, lowest
 from ._engine.label_path import Entries, largest_threshold
@@ -173,8 +175,6 @@ def label_noise_path(X, y, *, alphas=30, eps=0.02, sample_weight=None, max_iter=
 
 
 def _warn_not_converged(n_missed, n_alphas, gap, tol):
-    from sklearn.exceptions import ConvergenceWarning
-
     warnings.warn(
         f"{n_missed} of {n_alphas} alphas reached a relative duality gap of {gap:.1e} at worst, not {tol:.1e}; "
         "raise max_iter or tol.",
@@ -370,15 +370,17 @@ class NoisyLabelDetector(BaseEstimator):
         self._check_classes(labels, present, weights)
         labels = labels.astype(np.intp)
         rng = check_random_state(self.random_state)
-        if self.out_of_fold:
-            posterior, entries, right = self._fit_folds(X, labels, weights, rng)
-        else:
-            posterior, entries, right = self._fit_all(X, labels, weights, rng)
-        own = np.arange(len(labels))
-        self.entry_alpha_ = entries
-        self.label_quality_ = self._quality(posterior[own, labels], entries)
-        self.suggested_labels_ = self.classes_[np.argmax(posterior, axis=1)]
-        self._cut(X, labels, weights, right, rng)
+        # the many small products only wait for each other's threads
+        with ThreadpoolController().limit(limits=1, user_api="blas"):
+            if self.out_of_fold:
+                posterior, entries, right = self._fit_folds(X, labels, weights, rng)
+            else:
+                posterior, entries, right = self._fit_all(X, labels, weights, rng)
+            own = np.arange(len(labels))
+            self.entry_alpha_ = entries
+            self.label_quality_ = self._quality(posterior[own, labels], entries)
+            self.suggested_labels_ = self.classes_[np.argmax(posterior, axis=1)]
+            self._cut(X, labels, weights, right, rng)
         flagged = self.label_issues_mask_
         self.n_flagged_per_class_ = np.bincount(labels[flagged], minlength=len(self.classes_))
         total = float(weights[flagged].sum())
@@ -406,8 +408,10 @@ class NoisyLabelDetector(BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"y must have at least two classes; got one class, {self.classes_[0]!r}.")
         sizes = np.bincount(labels[present], minlength=len(self.classes_))
-        if sizes.min() < 2:
-            c = int(np.argmin(sizes))
+        # a weight of two is two rows
+        counted = np.maximum(sizes, np.bincount(labels, weights, minlength=len(self.classes_)))
+        if counted.min() < 2.0:
+            c = int(np.argmin(counted))
             raise ValueError(
                 f"y must have at least two rows of each class (with positive sample_weight); class "
                 f"{self.classes_[c]!r} has {sizes[c]}. With a single one, no other row tells what the class looks like."
@@ -485,7 +489,7 @@ class NoisyLabelDetector(BaseEstimator):
     def _fit_folds(self, X, labels, weights, rng):
         present = np.flatnonzero(weights > 0.0)
         sizes = np.bincount(labels[present])
-        n_folds = int(min(N_FOLDS, sizes.min()))
+        n_folds = int(max(2, min(N_FOLDS, sizes.min())))
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=rng)
         folds = [test for _, test in splitter.split(present, labels[present])]
         held_out = [present[test] for test in folds]

@@ -43,7 +43,7 @@ class Entries:
             self.values[rows] = found
             return
         middle_at = 0.5 * (high.threshold + low.threshold)
-        middle = self.problem.fit(middle_at, 0.5 * (high.coef + low.coef), 1e-12)
+        middle = self.problem.fit(middle_at, 0.5 * (high.coef + low.coef), min(1e-8, 1e-2 * self.accuracy**1.5))
         there = middle.norms[rows] > middle_at
         for side, part in ((there, (high, middle)), (~there, (middle, low))):
             if side.any():
