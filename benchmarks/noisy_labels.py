@@ -1,4 +1,4 @@
-"""Noisy labels: which are found, whether error rates are kept, what training on the rest is worth, and how long it takes."""
+"""Noisy labels: which are found, whether error rates are kept, what training on the rest is worth, and the time."""
 
 import time
 import warnings
