@@ -2,9 +2,11 @@
 
 from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
+from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .noisy_labels import NoisyLabelDetector
 from .outliers import (
     SparseOutlierRegressor,
     SparseOutlierRegressorCV,
@@ -30,6 +32,7 @@ __all__ = [
     "BPDN",
     "BPDNCV",
     "BasisPursuit",
+    "CleanLabelClassifier",
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",
@@ -69,5 +72,6 @@ __all__ = [
     "tau_scorer",
     "trimmed_mean_squared_error",
     "trimmed_scorer",
+    "trusted_label_scorer",
     "welch_bound",
 ]
