@@ -6,6 +6,7 @@ from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .instance_credibility import InstanceCredibilityClassifier
 from .noisy_labels import NoisyLabelDetector
 from .outliers import (
     SparseOutlierRegressor,
@@ -36,6 +37,8 @@ __all__ = [
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",
+    "InstanceCredibilityClassifier",
+    "NoisyLabelDetector",
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
     "OutlierPathDisplay",

@@ -2,10 +2,11 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, MetaEstimatorMixin
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._sklearn_compat import _raise_for_params, _routing_enabled
 
@@ -141,3 +142,19 @@ class MetaClassifierMixin(MetaEstimatorMixin, ClassifierMixin):
             tags.non_deterministic |= theirs.non_deterministic
             tags.input_tags.positive_only |= theirs.input_tags.positive_only
         return tags
+
+
+def weight_name(estimator, advice="fit without weights, or choose another estimator"):
+    """Name of the fit parameter that takes sample weights."""
+    if _routing_enabled() and hasattr(estimator, "get_metadata_routing"):
+        takes_directly = has_fit_parameter(estimator, "sample_weight")
+        if takes_directly or "sample_weight" in get_routing_for_object(estimator).consumes("fit", ["sample_weight"]):
+            return "sample_weight"
+    elif isinstance(estimator, Pipeline):
+        last = estimator[-1]
+        if hasattr(last, "fit"):
+            return f"{estimator.steps[-1][0]}__{weight_name(last, advice)}"
+    elif has_fit_parameter(estimator, "sample_weight"):
+        return "sample_weight"
+    hint = " Request it: set_fit_request(sample_weight=True) of a step." if _routing_enabled() else ""
+    raise ValueError(f"{type(estimator).__name__} takes no sample_weight in fit; {advice}.{hint}")

@@ -1,5 +1,7 @@
 """Classifiers trained without wrong labels, and scores that wrong labels decide less."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import get_scorer
@@ -15,7 +17,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, has_fit_parameter, validate_data
 
-from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin
+from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
     HasMethods,
     StrOptions,
@@ -27,6 +29,8 @@ from ._sklearn_compat import (
 )
 from ._weights import check_weights
 from .noisy_labels import NoisyLabelDetector
+
+WEIGHT_ADVICE = "handle='weight' needs it, choose handle='drop' or 'relabel', or another estimator"
 
 
 class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
@@ -154,11 +158,11 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         estimator = clone(self.estimator)
         detector = clone(self._detector())
         for_estimator, for_detector = self._routed(estimator, detector, weights, fit_params)
-        weight_name = _weight_name(estimator) if self.handle == "weight" else None
+        name = weight_name(estimator, WEIGHT_ADVICE) if self.handle == "weight" else None
         self.classes_ = np.unique(labels)
         detector.fit(X, labels, **for_detector)
         self.detector_ = detector
-        X, labels, for_estimator = self._cleaned(X, labels, weights, for_estimator, weight_name)
+        X, labels, for_estimator = self._cleaned(X, labels, weights, for_estimator, name)
         self.estimator_ = estimator.fit(X, labels, **for_estimator)
         return self
 
@@ -174,9 +178,9 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         if weights is None:
             return {}, {}
         for_detector = given if has_fit_parameter(detector, "sample_weight") else {}
-        return {_weight_name(estimator): weights}, for_detector
+        return {weight_name(estimator): weights}, for_detector
 
-    def _cleaned(self, X, labels, weights, for_estimator, weight_name):
+    def _cleaned(self, X, labels, weights, for_estimator, name):
         """Rows, labels and metadata for the estimator's fit."""
         n = len(labels)
         if self.handle == "weight":
@@ -186,9 +190,9 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                     f"label_quality_ of the detector must lie in [0, 1], got values from {quality.min():g} to "
                     f"{quality.max():g}."
                 )
-            total = quality * for_estimator.get(weight_name, 1.0)
+            total = quality * for_estimator.get(name, 1.0)
             self._check_left(labels[total > 0.0])
-            return X, labels, {**for_estimator, weight_name: total}
+            return X, labels, {**for_estimator, name: total}
         flagged = _detected(self.detector_, "label_issues_mask_", n)
         if flagged.dtype != bool:
             raise ValueError(f"label_issues_mask_ of the detector must be boolean, got {flagged.dtype}.")
@@ -301,7 +305,11 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     >>> bool(search.best_score_ > 0.9)
     True
     """
-    if isinstance(min_quality, bool) or not isinstance(min_quality, int | float | np.number) or not 0 <= min_quality <= 1:
+    if (
+        isinstance(min_quality, bool)
+        or not isinstance(min_quality, int | float | np.number)
+        or not 0 <= min_quality <= 1
+    ):
         raise ValueError(f"min_quality must be a number in [0, 1], got {min_quality!r}.")
     if detector is not None and not hasattr(detector, "fit"):
         raise ValueError(f"detector must be an estimator with a fit method or None, got {detector!r}.")
@@ -366,22 +374,3 @@ def _detected(detector, name, n):
         got = "no such attribute" if values is None else f"shape {np.shape(values)}"
         raise ValueError(f"After fit, the detector must have {name} of shape ({n},), an entry a row; got {got}.")
     return np.asarray(values)
-
-
-def _weight_name(estimator):
-    """Name of the fit parameter that takes sample weights."""
-    if _routing_enabled() and hasattr(estimator, "get_metadata_routing"):
-        takes_directly = has_fit_parameter(estimator, "sample_weight")
-        if takes_directly or "sample_weight" in get_routing_for_object(estimator).consumes("fit", ["sample_weight"]):
-            return "sample_weight"
-    elif isinstance(estimator, Pipeline):
-        last = estimator[-1]
-        if hasattr(last, "fit"):
-            return f"{estimator.steps[-1][0]}__{_weight_name(last)}"
-    elif has_fit_parameter(estimator, "sample_weight"):
-        return "sample_weight"
-    hint = " Request it: set_fit_request(sample_weight=True) of a step." if _routing_enabled() else ""
-    raise ValueError(
-        f"{type(estimator).__name__} takes no sample_weight in fit, which handle='weight' and sample_weight need; choose "
-        f"handle='drop' or 'relabel', or another estimator.{hint}"
-    )

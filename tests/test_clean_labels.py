@@ -218,7 +218,7 @@ def test_decision_function_of_four_classes_of_which_one_is_lost():
     X, y = make_blobs(100, 3, centers=5, random_state=0)
     X[:, 0] = np.where(y == 2, -1.0, 1.0)
     pairs = CleanLabelClassifier(SVC(decision_function_shape="ovo"), detector=Scripted()).fit(X, y)
-    with pytest.raises(ValueError, match="SVC has 6 columns for 4 classes.*'ovr'"):
+    with pytest.raises(ValueError, match=r"SVC has 6 columns for 4 classes.*'ovr'"):
         pairs.decision_function(X)
 
 
@@ -231,7 +231,7 @@ def test_cleaning_that_leaves_one_class_says_so(data, handle):
     with pytest.raises(ValueError, match=message):
         CleanLabelClassifier(LogisticRegression(), detector=Scripted(), handle=handle).fit(X, y)
     X[:, 0] = -1.0
-    with pytest.raises(ValueError, match="leaves (0|1) of 3 classes"):
+    with pytest.raises(ValueError, match=r"leaves (0|1) of 3 classes"):
         CleanLabelClassifier(LogisticRegression(), detector=Scripted(), handle=handle).fit(X, y)
 
 

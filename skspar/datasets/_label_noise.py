@@ -26,9 +26,9 @@ def make_label_noise(y, kind="symmetric", rate=None, *, X=None, transition_matri
       random: class rates vary threefold before they are scaled to the mean `rate`, other classes follow a uniform
       Dirichlet distribution. Or they are given by `transition_matrix`; then each row is drawn on its own, and the
       number of wrong rows is random.
-    - "instance": p_i = min(1, c exp(-2 m_i / mean(m))), where m_i is the distance of the row from the border between its
-      class and the other class that is likeliest there, in log-odds of a logistic regression on X; c makes the mean of
-      p_i `rate`. The row then says the likeliest other class, as a person who confuses similar things would.
+    - "instance": p_i = min(1, c exp(-2 m_i / mean(m))), where m_i is how far the row is from the border between
+      its class and the other class that is likeliest there, in log-odds of a logistic regression on X; c makes the mean
+      of p_i `rate`. The row then says the likeliest other class, as a person who confuses similar things would.
 
     Parameters
     ----------
