@@ -305,11 +305,8 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     >>> bool(search.best_score_ > 0.9)
     True
     """
-    if (
-        isinstance(min_quality, bool)
-        or not isinstance(min_quality, int | float | np.number)
-        or not 0 <= min_quality <= 1
-    ):
+    is_real = isinstance(min_quality, Real) and not isinstance(min_quality, bool)
+    if not is_real or not 0 <= min_quality <= 1:
         raise ValueError(f"min_quality must be a number in [0, 1], got {min_quality!r}.")
     if detector is not None and not hasattr(detector, "fit"):
         raise ValueError(f"detector must be an estimator with a fit method or None, got {detector!r}.")

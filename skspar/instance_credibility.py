@@ -27,8 +27,8 @@ from ._sklearn_compat import (
 )
 from ._weights import check_weights
 
-# Rounds grow by this factor, so that their number grows with the logarithm of the number of rows.
-GROWTH = 1.25
+# An integer step is raised where it would take more rounds.
+MOST_ROUNDS = 10
 # The default representation has at most this share of the rows as columns, and at most so many.
 ROWS_PER_COLUMN = 10
 MAX_COLUMNS = 100
@@ -59,9 +59,8 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
         more columns than a tenth of the rows (or than 100), as many leading principal components of the standardised
         columns, but not fewer than one less than there are classes.
     step : int or float, default=5
-        How many rows a class are trusted in addition each round, on average over classes, or a quarter of the
-        predicted labels trusted so far if that is more: the number of rounds grows with the logarithm of the number
-        of rows. A float in (0, 1] is a share of all unlabeled rows instead, the same each round.
+        How many rows a class are trusted in addition each round, on average over classes, or a tenth of all unlabeled
+        rows if that is more, so that ten rounds do. A float in (0, 1] is a share of all unlabeled rows instead.
     max_iter : int, default=None
         Most rounds; rows not trusted by then stay unlabeled. None means until all rows are trusted.
 
@@ -76,7 +75,7 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
     labeled_iter_ : ndarray of int of shape (n_samples,)
         Round in which a row was first trusted: 0 for given labels, -1 for rows that never were.
     n_iter_ : int
-        Number of rounds.
+        Number of rounds; one where there is nothing to trust.
     termination_condition_ : {'all_labeled', 'max_iter'}
         Why the rounds ended.
     n_features_in_ : int
@@ -97,14 +96,15 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    The rows trusted in a round are shared out to classes in the proportions ``(m f_c + 1 / C) / (m + 1)``, where f_c is
-    the share of class c among the predicted labels, m the mean number of given labels a class and C the number of
-    classes: with few given labels predicted shares are not to be believed, and classes are treated alike, as in [1]_.
+    The rows trusted in a round are shared out to classes in proportion to the square roots of their shares of the
+    predicted labels. In [1]_ every class gets the same number, which takes in wrong rows of small classes before right
+    rows of large ones; the shares themselves let a class that is predicted too often take over, which happens where
+    few labels are given.
 
     References
     ----------
-    .. [1] Wang, Xu, Liu, Zhang & Fu (2020), "Instance credibility inference for few-shot learning", CVPR 2020, Algorithm
-       1. Differences: shares of classes as above, rounds that grow, an intercept.
+    .. [1] Wang, Xu, Liu, Zhang & Fu (2020), "Instance credibility inference for few-shot learning", CVPR 2020.
+       Differences: shares of classes as above, at most ten rounds by default, an intercept.
     .. [2] Wang, Zhang & Fu (2022), "How to trust unlabeled data? Instance credibility inference for few-shot learning",
        IEEE Transactions on Pattern Analysis and Machine Intelligence 44, 6240-6253.
 
@@ -182,12 +182,14 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
         entries = self._entries_of(X, weights) if unlabeled.any() else None
         trust = _Trust(given, unlabeled, weights, len(self.classes_))
         self.n_iter_ = 0
-        while not trust.complete() and self.n_iter_ != self.max_iter:
+        while self.n_iter_ == 0 or (not trust.complete() and self.n_iter_ != self.max_iter):
+            self.n_iter_ += 1
+            if trust.complete():
+                break
             self._fit_trusted(estimator, X, codes, trust.trusted, params)
             predicted = estimator.predict(_safe_indexing(X, np.flatnonzero(unlabeled)))
             codes[unlabeled] = np.searchsorted(self.classes_, predicted)
             trust.extend(codes, entries(codes), self.step)
-            self.n_iter_ += 1
         self._fit_trusted(estimator, X, codes, trust.trusted, params)
         self.estimator_ = estimator
         self.termination_condition_ = "all_labeled" if trust.complete() else "max_iter"
@@ -216,8 +218,8 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"y must have labels of at least two classes, got one class: {classes.tolist()}. "
-                f"{np.sum(~given)} of {len(y)} entries are unlabeled_value={self.unlabeled_value!r}; if that is a label, "
-                "choose another unlabeled_value."
+                f"{np.sum(~given)} of {len(y)} entries are unlabeled_value={self.unlabeled_value!r}; if that is a "
+                "label, choose another unlabeled_value."
             )
         codes = np.full(len(y), -1)
         codes[given] = places.ravel()
@@ -250,7 +252,7 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
             found = np.full(len(weights), np.inf)
             Y = np.zeros((n, n_classes))
             Y[np.arange(n), codes[present]] = 1.0
-            found[present] = label_entries(basis.Q, Y, weights[present])
+            found[present] = label_entries(basis.Q, Y, weights[present], accuracy=0.0)
             return found
 
         return entries
@@ -293,7 +295,6 @@ class _Trust:
         self.unlabeled, self.weights, self.n_classes = unlabeled, weights, n_classes
         self.trusted = given.copy()
         self.rounds = np.where(given, 0, -1)
-        self.labels_a_class = weights[given].sum() / n_classes
 
     def complete(self):
         return bool(np.all(self.trusted[self.unlabeled]))
@@ -306,12 +307,10 @@ class _Trust:
         before = np.bincount(codes[done], self.weights[done], self.n_classes)
         total, trusted = counts.sum(), before.sum()
         if isinstance(step, Integral):
-            size = max(step * self.n_classes, (GROWTH - 1.0) * trusted)
+            size = max(step * self.n_classes, total / MOST_ROUNDS)
         else:
             size = step * total
-        m = self.labels_a_class
-        wanted = (m * counts / total + 1.0 / self.n_classes) / (m + 1.0)
-        quota = _quotas(wanted, counts, min(trusted + size, total))
+        quota = _quotas(np.sqrt(counts), counts, min(trusted + size, total))
         place = self.rounds.max() + 1
         for c in range(self.n_classes):
             left = rows[(codes[rows] == c) & ~self.trusted[rows]]
@@ -323,8 +322,8 @@ class _Trust:
 
 
 def _quotas(wanted, counts, total):
-    """``min(counts, level * wanted)`` with the level at which they sum to total."""
-    order = np.argsort(counts / wanted)
+    """``min(counts, level * wanted)`` with the level at which they sum to total; wanted is zero where counts is."""
+    order = np.argsort(np.divide(counts, wanted, out=np.zeros_like(counts), where=counts > 0))
     left, share = total, wanted.sum()
     quota = counts.astype(np.float64)
     for place, c in enumerate(order):
@@ -355,4 +354,5 @@ def _is_value(y, value):
         return np.array([entry is None for entry in y.tolist()], dtype=bool)
     if isinstance(value, Real) and np.isnan(value):
         return np.array([isinstance(entry, Real) and bool(np.isnan(entry)) for entry in y.tolist()], dtype=bool)
-    return np.array([isinstance(entry, str) == isinstance(value, str) and entry == value for entry in y.tolist()])
+    is_string = isinstance(value, str)
+    return np.array([isinstance(entry, str) == is_string and entry == value for entry in y.tolist()], dtype=bool)
