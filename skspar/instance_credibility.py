@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, indexable
-from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -19,6 +19,7 @@ from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_na
 from ._sklearn_compat import (
     HasMethods,
     Interval,
+    RealNotInt,
     _check_method_params,
     _fit_context,
     _raise_for_params,
@@ -129,11 +130,9 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
         "estimator": [HasMethods(["fit", "predict"])],
         "unlabeled_value": "no_validation",
         "representation": [HasMethods(["fit_transform"]), HasMethods(["fit", "transform"]), None],
-        "step": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="right")],
+        "step": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
     }
-    # sample_weight goes to the estimator, which requests it, and to the path
-    __metadata_request__fit = {"sample_weight": UNUSED}
 
     def __init__(self, estimator, *, unlabeled_value=-1, representation=None, step=5, max_iter=None):
         self.estimator = estimator
@@ -268,7 +267,7 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
         return Z
 
     def get_metadata_routing(self):
-        """Say which metadata the estimator and ``score`` request.
+        """Say which metadata the estimator requests, and ``fit`` and ``score`` themselves.
 
         Returns
         -------
@@ -327,7 +326,7 @@ def _quotas(wanted, counts, total):
     left, share = total, wanted.sum()
     quota = counts.astype(np.float64)
     for place, c in enumerate(order):
-        if counts[c] * share >= left * wanted[c]:
+        if counts[c] * share > left * wanted[c]:
             rest = order[place:]
             quota[rest] = left * wanted[rest] / share
             break

@@ -28,13 +28,33 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skspar import InstanceCredibilityClassifier
 from skspar.instance_credibility import _default_columns, _quotas
 
-# --- scikit-learn's checks: on data without unlabeled rows a warning says so
+# --- scikit-learn's checks
 
+
+class Hiding(InstanceCredibilityClassifier):
+    """Hides the labels of about a quarter of the rows, which their content decides, so that rounds have work."""
+
+    def fit(self, X, y, sample_weight=None):
+        try:
+            first = np.asarray(X.sum(axis=1), dtype=float).ravel()
+            hidden = np.floor(np.abs(first) * 1e4) % 4 == 0
+            partly = np.where(hidden, None, np.asarray(y).astype(object))
+        except (AttributeError, TypeError, ValueError):  # data that fit must refuse
+            partly = y
+        super().fit(X, partly, sample_weight)
+        self.classes_ = self.classes_.astype(np.asarray(y).dtype)
+        return self
+
+
+# The checks have the label -1 and no unlabeled rows: that a default unlabeled_value collides with it is an error, as it
+# must be, so the checks get another one.
 ESTIMATORS = [
-    InstanceCredibilityClassifier(LogisticRegression()),
-    InstanceCredibilityClassifier(make_pipeline(FunctionTransformer(), LogisticRegression()), step=0.1, max_iter=3),
-    InstanceCredibilityClassifier(GaussianNB(), unlabeled_value=2, step=3),
+    InstanceCredibilityClassifier(LogisticRegression(), unlabeled_value="unlabeled"),
+    InstanceCredibilityClassifier(
+        make_pipeline(FunctionTransformer(), LogisticRegression()), unlabeled_value=-9, step=0.1, max_iter=3
+    ),
     InstanceCredibilityClassifier(RidgeClassifier(), unlabeled_value=np.nan, representation=PCA(1)),
+    Hiding(GaussianNB(), unlabeled_value=None, step=1.0),
 ]
 
 
@@ -57,7 +77,7 @@ LEFT_OUT = [
 
 @pytest.mark.filterwarnings("ignore:y has no unlabeled rows")
 @pytest.mark.parametrize("name", [name for name in LEFT_OUT if hasattr(estimator_checks, name)])
-@pytest.mark.parametrize("estimator", ESTIMATORS[::2], ids=str)
+@pytest.mark.parametrize("estimator", ESTIMATORS[:3], ids=str)
 def test_checks_that_check_estimator_leaves_out(estimator, name):
     pytest.importorskip("pandas")
     getattr(estimator_checks, name)(type(estimator).__name__, clone(estimator))
@@ -198,18 +218,20 @@ def test_the_first_round_trusts_the_smallest_entries_of_each_class(wine, partly)
         assert entry[first & here].max() <= entry[here & ~first].min() * 1.01
 
 
-def test_pseudo_labels_are_predicted_again():
-    """Labels of trusted rows follow the newest fit: the final ones are those of the last round."""
-    X, y = load_iris(return_X_y=True)
-    given = few_labels(y, 2, 1)
-    model = InstanceCredibilityClassifier(LogisticRegression(max_iter=1000)).fit(X, given)
-    stages = [
-        clone(model).set_params(max_iter=rounds).fit(X, given).transduction_ for rounds in range(1, model.n_iter_)
-    ]
-    revised = [np.any((a != -1) & (b != -1) & (a != b)) for a, b in zip(stages[:-1], stages[1:])]
-    assert any(revised)
-    for stage in stages:
-        np.testing.assert_array_equal(stage[given != -1], given[given != -1])
+def test_pseudo_labels_are_predicted_again(wine):
+    """Labels of trusted rows follow the newest fit, given ones stay."""
+    X, y = wine
+    revised = 0
+    for seed in range(5):
+        given = few_labels(y, 1, seed)
+        stages = [
+            InstanceCredibilityClassifier(LogisticRegression(), max_iter=rounds).fit(X, given).transduction_
+            for rounds in (1, 3, 5)
+        ]
+        for a, b in zip(stages[:-1], stages[1:]):
+            revised += np.sum((a != -1) & (a != b))
+            np.testing.assert_array_equal(b[given != -1], given[given != -1])
+    assert revised > 0
 
 
 def test_order_of_rows_and_units_do_not_matter(wine, partly):
@@ -319,8 +341,9 @@ def test_nan_if_the_representation_and_the_estimator_handle_it(wine, partly):
     inner = make_pipeline(SimpleImputer(), LogisticRegression())
     model = InstanceCredibilityClassifier(inner, representation=imputed).fit(X, partly)
     assert np.mean(model.transduction_ == wine[1]) > 0.85
-    assert get_tags(model).input_tags.allow_nan
-    assert not get_tags(InstanceCredibilityClassifier(inner)).input_tags.allow_nan
+    boosted = InstanceCredibilityClassifier(HistGradientBoostingClassifier())
+    assert not get_tags(boosted).input_tags.allow_nan
+    assert get_tags(boosted.set_params(representation=SimpleImputer())).input_tags.allow_nan
 
 
 # --- labels of any type
@@ -374,7 +397,7 @@ def test_no_unlabeled_rows(wine):
     X, y = wine
     with pytest.warns(UserWarning, match="y has no unlabeled rows .unlabeled_value=-1."):
         model = InstanceCredibilityClassifier(LogisticRegression()).fit(X, y)
-    assert model.n_iter_ == 0 and model.termination_condition_ == "all_labeled"
+    assert model.n_iter_ == 1 and model.termination_condition_ == "all_labeled"
     np.testing.assert_array_equal(model.predict_proba(X), LogisticRegression().fit(X, y).predict_proba(X))
     np.testing.assert_array_equal(model.transduction_, y)
 
@@ -489,7 +512,7 @@ def test_metadata_routing(wine, partly):
     assert len(plain.estimator_.fits_) == 3
     with pytest.raises(ValueError, match="enable_metadata_routing"):
         InstanceCredibilityClassifier(Recorder()).fit(X, partly, colour=colour)
-    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight"):
+    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight in fit; fit without weights"):
         InstanceCredibilityClassifier(KNeighborsClassifier()).fit(X, partly, sample_weight=weights)
     with sklearn.config_context(enable_metadata_routing=True):
         inner = Recorder().set_fit_request(sample_weight=False, colour=True)
