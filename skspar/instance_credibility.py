@@ -304,13 +304,15 @@ class _Trust:
         counts = np.bincount(codes[rows], self.weights[rows], self.n_classes)
         done = self.unlabeled & self.trusted
         before = np.bincount(codes[done], self.weights[done], self.n_classes)
-        total, trusted = counts.sum(), before.sum()
+        total = counts.sum()
         if isinstance(step, Integral):
             size = max(step * self.n_classes, total / MOST_ROUNDS)
         else:
             size = step * total
-        quota = _quotas(np.sqrt(counts), counts, min(trusted + size, total))
         place = self.rounds.max() + 1
+        # classes round up, so that small steps may be ahead of their plan: one row more at least
+        target = max(place * size, before.sum() + self.weights[rows].min())
+        quota = _quotas(np.sqrt(counts), counts, min(target, total))
         for c in range(self.n_classes):
             left = rows[(codes[rows] == c) & ~self.trusted[rows]]
             left = left[np.argsort(entries[left], kind="stable")]

@@ -35,14 +35,12 @@ class Hiding(InstanceCredibilityClassifier):
     """Hides the labels of about a quarter of the rows, which their content decides, so that rounds have work."""
 
     def fit(self, X, y, sample_weight=None):
-        try:
+        partly = y
+        if all(type(data) is np.ndarray for data in (X, y)) and len(y) > 10 and y.ndim == 1 and X.size:
             first = np.asarray(X.sum(axis=1), dtype=float).ravel()
-            hidden = np.floor(np.abs(first) * 1e4) % 4 == 0
+            hidden = (np.abs(first) * np.pi) % 1.0 < 0.25
             partly = np.where(hidden, None, np.asarray(y).astype(object))
-        except (AttributeError, TypeError, ValueError):  # data that fit must refuse
-            partly = y
         super().fit(X, partly, sample_weight)
-        self.classes_ = self.classes_.astype(np.asarray(y).dtype)
         return self
 
 
@@ -128,7 +126,7 @@ def test_at_least_as_good_as_self_training_on_the_same_splits(wine):
     for data in (wine, load_digits(n_class=6, return_X_y=True)):
         X, y = StandardScaler().fit_transform(data[0]), data[1]
         gains = []
-        for seed in range(6):
+        for seed in range(4):
             rows = np.random.default_rng(seed).permutation(len(y))[:450]
             train, test = rows[: len(rows) * 7 // 10], rows[len(rows) * 7 // 10 :]
             for per_class in (1, 5):
@@ -164,11 +162,13 @@ def test_the_number_trusted_each_round(wine, partly):
     model = InstanceCredibilityClassifier(LogisticRegression(), step=4).fit(X, partly)
     counts = np.bincount(model.labeled_iter_)[1:]
     # three classes, of each of which the last row may count in part
-    assert model.n_iter_ < 10 and np.abs(np.cumsum(counts)[:-1] - 16.9 * np.arange(1, model.n_iter_)).max() <= 3
+    assert model.n_iter_ == 10 and np.abs(np.cumsum(counts)[:-1] - 16.9 * np.arange(1, model.n_iter_)).max() <= 3
     model = InstanceCredibilityClassifier(LogisticRegression(), step=0.25).fit(X, partly)
     assert model.n_iter_ == 4
     counts = np.bincount(model.labeled_iter_)[1:]
     assert np.abs(counts - np.sum(partly == -1) / 4).max() <= 6
+    model = InstanceCredibilityClassifier(LogisticRegression(), step=0.001, max_iter=7).fit(X, partly)
+    np.testing.assert_array_equal(np.bincount(model.labeled_iter_ + 1)[2:] > 0, True)
     model = InstanceCredibilityClassifier(LogisticRegression(), step=1.0).fit(X, partly)
     assert model.n_iter_ == 1 and model.termination_condition_ == "all_labeled"
     model = InstanceCredibilityClassifier(LogisticRegression(), step=1000).fit(X, partly)
@@ -214,18 +214,18 @@ def test_the_first_round_trusts_the_smallest_entries_of_each_class(wine, partly)
     first = model.labeled_iter_ == 1
     for c in range(3):
         here = (partly == -1) & (labels == c)
-        assert 1 <= np.sum(first & here) <= 6
+        assert 3 <= np.sum(first & here) <= 9
         assert entry[first & here].max() <= entry[here & ~first].min() * 1.01
 
 
-def test_pseudo_labels_are_predicted_again(wine):
+def test_pseudo_labels_are_predicted_again():
     """Labels of trusted rows follow the newest fit, given ones stay."""
-    X, y = wine
     revised = 0
-    for seed in range(5):
-        given = few_labels(y, 1, seed)
+    for seed in range(3):
+        X, y = make_blobs(150, 3, centers=4, cluster_std=4.0, random_state=seed)
+        given = few_labels(y, 2, seed)
         stages = [
-            InstanceCredibilityClassifier(LogisticRegression(), max_iter=rounds).fit(X, given).transduction_
+            InstanceCredibilityClassifier(GaussianNB(), max_iter=rounds).fit(X, given).transduction_
             for rounds in (1, 3, 5)
         ]
         for a, b in zip(stages[:-1], stages[1:]):
@@ -497,8 +497,8 @@ def test_grid_search(wine, partly):
     rows = np.flatnonzero(given != -1)
     parts = np.array_split(np.random.default_rng(0).permutation(rows), 3)
     splits = [(np.setdiff1d(np.arange(178), part), part) for part in parts]
-    grid = {"estimator__C": [0.01, 1.0], "step": [5, 0.2], "representation": [None, PCA(3)]}
-    search = GridSearchCV(InstanceCredibilityClassifier(LogisticRegression()), grid, cv=splits, error_score="raise")
+    grid = {"estimator__var_smoothing": [1e-9, 1e-3], "step": [5, 0.2], "representation": [None, PCA(3)]}
+    search = GridSearchCV(InstanceCredibilityClassifier(GaussianNB()), grid, cv=splits, error_score="raise")
     assert search.fit(X, given).score(X, y) > 0.9
     piped = make_pipeline(StandardScaler(), InstanceCredibilityClassifier(LogisticRegression()))
     assert np.all(cross_val_score(piped, X, given, cv=splits) > 0.8)
