@@ -259,10 +259,9 @@ def test_grid_search_over_detector_and_inner_estimator():
     grid = {
         "cleanlabelclassifier__detector__level": [0.05, 0.2],
         "cleanlabelclassifier__estimator__C": [0.1, 1.0],
-        "cleanlabelclassifier__handle": ["drop", "weight", "relabel"],
     }
-    search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X, noisy)
-    assert len(search.cv_results_["params"]) == 12
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, noisy)
+    assert len(search.cv_results_["params"]) == 4
     assert search.score(X, y) > 0.9
 
 
@@ -279,7 +278,7 @@ def test_training_on_the_rest_is_better_than_training_on_all():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     gains = []
-    for seed in range(10):
+    for seed in range(5):
         rows = np.random.default_rng(seed).permutation(178)
         train, test = rows[:120], rows[120:]
         noisy, _ = make_label_noise(y[train], rate=0.4, random_state=seed)
@@ -456,7 +455,7 @@ def test_trusted_scores_are_nearer_the_truth():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     errors = {"plain": [], "trusted": [], "own": []}
-    for seed in range(10):
+    for seed in range(4):
         rows = np.random.default_rng(seed).permutation(178)
         noisy, _ = make_label_noise(y, rate=0.3, random_state=seed)
         train, test = rows[:90], rows[90:]

@@ -9,7 +9,7 @@ import sklearn
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
+from sklearn.datasets import load_digits, load_wine, make_blobs
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import UnsetMetadataPassedError
@@ -36,10 +36,11 @@ class Hiding(InstanceCredibilityClassifier):
 
     def fit(self, X, y, sample_weight=None):
         partly = y
-        if all(type(data) is np.ndarray for data in (X, y)) and len(y) > 10 and y.ndim == 1 and X.size:
-            first = np.asarray(X.sum(axis=1), dtype=float).ravel()
-            hidden = (np.abs(first) * np.pi) % 1.0 < 0.25
-            partly = np.where(hidden, None, np.asarray(y).astype(object))
+        rows = X.toarray() if sparse.issparse(X) else np.asarray(X)
+        labels = np.asarray(y)
+        if rows.dtype.kind in "fi" and rows.ndim == 2 and rows.size and labels.size == len(rows) > 10:
+            hidden = (np.abs(rows.sum(axis=1)) * np.pi) % 1.0 < 0.25
+            partly = np.where(hidden.reshape(labels.shape), None, labels.astype(object))
         super().fit(X, partly, sample_weight)
         return self
 
