@@ -17,7 +17,7 @@ from pathlib import Path
 
 FAMILIES = (
     "paths", "single_fits", "cross_validation", "limits", "memory", "scaling", "matching_pursuit", "basis_pursuit",
-    "outliers", "noisy_labels", "ranking", "split_lbi",
+    "outliers", "noisy_labels", "instance_credibility", "ranking", "split_lbi",
 )  # fmt: skip
 PEERS = ("celer", "skglm", "adelie", "spams-bin", "spgl1", "choix", "evalica")
 RESULTS = Path(__file__).with_name("RESULTS.md")

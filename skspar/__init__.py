@@ -2,9 +2,11 @@
 
 from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
+from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .instance_credibility import InstanceCredibilityClassifier
 from .noisy_labels import NoisyLabelDetector, label_noise_path
 from .outliers import (
     SparseOutlierRegressor,
@@ -23,7 +25,7 @@ from .preconditioned import (
 from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
 from .ranking import RobustPairwiseRanker, kendall_tau_scorer, pairwise_accuracy_scorer, pairwise_outlier_path
 from .robust_scores import tau_scale, tau_scorer, trimmed_mean_squared_error, trimmed_scorer
-from .split_lbi import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
+from .split_lbi import SplitLBI, SplitLBICV, SplitLBIClassifier, inverse_scale_space_path, split_lbi_path
 
 __version__ = "0.1.0.dev0"
 
@@ -31,9 +33,11 @@ __all__ = [
     "BPDN",
     "BPDNCV",
     "BasisPursuit",
+    "CleanLabelClassifier",
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",
+    "InstanceCredibilityClassifier",
     "NoisyLabelDetector",
     "OrthogonalMatchingPursuit",
     "OrthogonalMatchingPursuitCV",
@@ -72,5 +76,6 @@ __all__ = [
     "tau_scorer",
     "trimmed_mean_squared_error",
     "trimmed_scorer",
+    "trusted_label_scorer",
     "welch_bound",
 ]

@@ -3,16 +3,20 @@
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
-from sklearn.utils.validation import _check_sample_weight, _get_feature_names
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions, validate_params
+from sklearn.utils.metadata_routing import _raise_for_params
+from sklearn.utils.validation import _check_method_params, _check_sample_weight, _get_feature_names
 
 __all__ = [
     "HasMethods",
     "Interval",
+    "RealNotInt",
     "StrOptions",
+    "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
     "_get_feature_names",
+    "_raise_for_params",
     "_routing_enabled",
     "_safe_indexing",
     "validate_params",
