@@ -1,0 +1,595 @@
+"""The row-sparse path and the detector of noisy labels."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.optimize import approx_fprime
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomTreesEmbedding
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import enet_path
+from sklearn.metrics import average_precision_score
+
+from skspar import NoisyLabelDetector, OutlierPathDisplay, label_noise_path
+from skspar._engine import noise_transition
+from skspar._engine.label_cuts import knockoff_threshold, lowest
+from skspar.datasets import make_label_noise
+
+
+def clusters(n=80, p=5, n_classes=3, rate=0.1, seed=0, distance=1.0):
+    """Gaussian classes, some labels wrong."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(n_classes, size=n)
+    y[: 2 * n_classes] = np.arange(2 * n_classes) % n_classes
+    X = distance * rng.normal(size=(n_classes, p))[y] + rng.normal(size=(n, p))
+    noisy, is_wrong = make_label_noise(y, rate=rate, random_state=seed)
+    return X, noisy, is_wrong
+
+
+def quiet(**options):
+    """A detector that flags without a promise."""
+    return NoisyLabelDetector(cut="threshold", level=0.5, random_state=0, **options)
+
+
+def dense_form(X, Y, weights=None):
+    """I - H, and (I - H) Y, in the metric of the weights; written from the definition."""
+    root = np.sqrt(np.ones(len(X)) if weights is None else weights)[:, None]
+    A = root * np.column_stack([np.ones(len(X)), X])
+    left = np.eye(len(X)) - A @ np.linalg.pinv(A)
+    return left, left @ (root * Y)
+
+
+def gammas(path, X, Y):
+    """Gamma at each alpha, from coefficients."""
+    for k, alpha in enumerate(path.alphas):
+        R = Y - path.intercepts[:, k] - X @ path.coefs[:, :, k].T
+        norms = np.linalg.norm(R, axis=1, keepdims=True)
+        yield np.maximum(1.0 - alpha / norms, 0.0) * R
+
+
+class TestPath:
+    def test_equals_the_multi_task_lasso_of_the_dense_form(self):
+        X, y, _ = clusters()
+        Y = np.eye(3)[y]
+        left, target = dense_form(X, Y)
+        path = label_noise_path(X, y, alphas=20, tol=1e-14)
+        _, expected, _ = enet_path(left, target, l1_ratio=1.0, alphas=path.alphas / 80, tol=1e-14, max_iter=100_000)
+        for k, gamma in enumerate(gammas(path, X, Y)):
+            np.testing.assert_allclose(gamma, expected[:, :, k].T, atol=1e-6)
+            np.testing.assert_allclose(
+                path.gamma_norms[:, [k]].toarray()[:, 0], np.linalg.norm(gamma, axis=1), atol=1e-9
+            )
+
+    def test_weights_are_those_of_the_definition(self):
+        X, y, _ = clusters()
+        Y = np.eye(3)[y]
+        weights = np.random.default_rng(1).uniform(0.2, 3.0, size=80)
+        path = label_noise_path(X, y, alphas=[0.9, 0.5, 0.2], sample_weight=weights, tol=1e-14)
+        # gamma' = sqrt(s) gamma has the penalty alpha sqrt(s) ||gamma'||: columns divided by it
+        left, target = dense_form(X, Y, weights)
+        scaled = left / np.sqrt(weights)
+        _, expected, _ = enet_path(scaled, target, l1_ratio=1.0, alphas=path.alphas / 80, tol=1e-14, max_iter=100_000)
+        for k, gamma in enumerate(gammas(path, X, Y)):
+            np.testing.assert_allclose(gamma, expected[:, :, k].T / weights[:, None], atol=1e-6)
+
+    def test_gap_recomputed(self):
+        X, y, _ = clusters(200, 6, 4)
+        Y = np.eye(4)[y]
+        left, _ = dense_form(X, Y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            path = label_noise_path(X, y, alphas=10, tol=1e-3)
+        for k, (alpha, gamma) in enumerate(zip(path.alphas, gammas(path, X, Y), strict=True)):
+            R = Y - path.intercepts[:, k] - X @ path.coefs[:, :, k].T
+            primal = 0.5 * np.sum((R - gamma) ** 2) + alpha * np.linalg.norm(gamma, axis=1).sum()
+            theta = left @ (R - gamma)
+            theta *= min(1.0, alpha / np.linalg.norm(theta, axis=1).max())
+            gap = primal - (np.vdot(theta, Y) - 0.5 * np.vdot(theta, theta))
+            assert path.dual_gaps[k] * 200 == pytest.approx(gap, rel=1e-6, abs=1e-10)
+
+    def test_order_of_entry_is_that_of_bisection(self):
+        X, y, _ = clusters(60, 4, 3, seed=3)
+        left, target = dense_form(X, np.eye(3)[y])
+        path = label_noise_path(X, y, alphas=20, eps=0.05)
+
+        def enters(alpha):
+            _, coef, _ = enet_path(left, target, l1_ratio=1.0, alphas=[alpha / 60], tol=1e-12, max_iter=100_000)
+            return np.linalg.norm(coef[:, :, 0], axis=0) > 0.0
+
+        reached = np.flatnonzero(path.entry_alphas > path.alphas[-1])
+        assert len(reached) > 40
+        for i in reached:
+            low, high = 0.999 * path.entry_alphas[i], 1.001 * path.entry_alphas[i]
+            for _ in range(12):
+                middle = 0.5 * (low + high)
+                low, high = (middle, high) if enters(middle)[i] else (low, middle)
+            assert path.entry_alphas[i] == pytest.approx(low, rel=2e-6)
+
+    def test_equivariance(self):
+        X, y, _ = clusters()
+        entries = label_noise_path(X, y).entry_alphas
+        order = np.random.default_rng(0).permutation(80)
+        np.testing.assert_allclose(label_noise_path(X[order], y[order]).entry_alphas, entries[order], rtol=1e-6)
+        Y = np.eye(3)[y]
+        np.testing.assert_allclose(label_noise_path(X, Y + [5.0, -3.0, 1e4]).entry_alphas, entries, rtol=1e-6)
+        wide = np.column_stack([X, np.full(80, 7.0)])
+        np.testing.assert_allclose(label_noise_path(wide, y).entry_alphas, entries, rtol=1e-6)
+        np.testing.assert_allclose(label_noise_path(1e8 + 1e3 * X, y).entry_alphas, entries, rtol=1e-4)
+        doubled = np.column_stack([X, X[:, 0]])
+        np.testing.assert_allclose(label_noise_path(doubled, y).entry_alphas, entries, rtol=1e-6)
+        np.testing.assert_allclose(label_noise_path(X, 1e-9 * Y).entry_alphas, 1e-9 * entries, rtol=1e-6)
+
+    def test_weight_two_is_a_row_twice_and_zero_none(self):
+        X, y, _ = clusters()
+        weights = np.random.default_rng(0).integers(0, 3, size=80)
+        weighted = label_noise_path(X, y, sample_weight=weights, alphas=10)
+        repeated = label_noise_path(np.repeat(X, weights, axis=0), np.repeat(y, weights), alphas=10)
+        np.testing.assert_allclose(weighted.coefs, repeated.coefs, atol=1e-6)
+        np.testing.assert_allclose(np.repeat(weighted.entry_alphas, weights), repeated.entry_alphas, rtol=1e-5)
+        assert not weighted.entry_alphas[weights == 0].any()
+
+    def test_binary_many_points_and_float32(self):
+        X, y, _ = clusters(300, 4, 2)
+        path = label_noise_path(X, y, alphas=100, eps=1e-3, tol=1e-10)
+        assert path.dual_gaps.max() * 300 <= 1e-10 * 0.5 * 300
+        again = label_noise_path(X.astype(np.float32), y, alphas=path.alphas)
+        np.testing.assert_allclose(again.entry_alphas, path.entry_alphas, rtol=1e-3)
+
+    def test_strings_and_responses(self):
+        data = load_iris()
+        path = label_noise_path(data.data, data.target_names[data.target], alphas=5)
+        assert path.classes.tolist() == sorted(data.target_names)
+        assert label_noise_path(data.data, np.eye(3)[data.target], alphas=5).classes is None
+        assert path.alphas.shape == (5,) and path.coefs.shape == (3, 4, 5) and path.intercepts.shape == (3, 5)
+
+    def test_errors(self):
+        X, y, _ = clusters()
+        for change, match in [
+            ({"y": np.zeros(80)}, "two classes"),
+            ({"y": np.linspace(0, 1, 80)}, "Unknown label type"),
+            ({"y": y[:-1]}, "inconsistent"),
+            ({"alphas": [1.0, 0.0]}, "alphas must be positive"),
+            ({"alphas": 0}, "alphas"),
+            ({"eps": 1.0}, "eps"),
+            ({"X": np.where(X > 2, np.nan, X)}, "NaN"),
+            ({"X": np.random.default_rng(0).normal(size=(80, 79))}, "80 independent columns"),
+        ]:
+            with pytest.raises(ValueError, match=match):
+                label_noise_path(**{"X": X, "y": y, **change})
+
+    def test_says_when_it_does_not_converge(self):
+        X, y, _ = clusters()
+        with pytest.warns(ConvergenceWarning, match="raise max_iter"):
+            label_noise_path(X, y, alphas=[0.3], max_iter=1, tol=1e-12)
+
+    def test_picture(self):
+        pytest.importorskip("matplotlib").use("Agg")
+        X, y, is_wrong = clusters(distance=3.0)
+        display = OutlierPathDisplay.from_path(label_noise_path(X, y), outlier_mask=is_wrong)
+        assert len(display.lines_) == is_wrong.sum()
+        assert "Gamma" in display.ax_.get_ylabel()
+
+
+class TestTransitionModel:
+    """The likelihood and its pieces, against the formula."""
+
+    @pytest.fixture
+    def rows(self):
+        X, y, _ = clusters(120, 4, 3, rate=0.2)
+        weights = np.random.default_rng(2).uniform(0.5, 2.0, size=120)
+        basis = noise_transition.RowBasis(X, weights, True)
+        return noise_transition.Rows(basis.Q, y.astype(np.intp), 3, weights, weights)
+
+    def test_pass_is_the_formula(self, rows):
+        rng = np.random.default_rng(0)
+        F, T = rng.normal(size=(120, 3)), rng.dirichlet(np.ones(3), size=3)
+        model = noise_transition.TransitionModel(None, 1.3, rng.normal(size=3), rng.normal(size=(3, 3)), 0.0, T)
+
+        def loglik(values):
+            other = noise_transition.replace(model, slope=values[0], offset=values[1:4], tilt=values[4:].reshape(3, 3))
+            logits = other.slope * F + other.offset + F @ other.tilt
+            P = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            return rows.counts @ np.log((P @ T)[np.arange(120), rows.labels])
+
+        posterior, (value, offset, tilt, slope, _) = model.scan(F, rows.labels, rows.counts)
+        point = np.concatenate([[1.3], model.offset, model.tilt.ravel()])
+        assert value == pytest.approx(loglik(point), rel=1e-12)
+        expected = approx_fprime(point, loglik, 1e-6)
+        np.testing.assert_allclose(np.concatenate([[slope], offset, tilt.ravel()]), expected, atol=1e-4)
+        logits = 1.3 * F + model.offset + F @ model.tilt
+        P = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        joint = P * T[:, rows.labels].T
+        np.testing.assert_allclose(posterior, joint / joint.sum(axis=1, keepdims=True), rtol=1e-12)
+
+    def test_extreme_logits(self):
+        F = np.array([[1e4, -1e4], [-1e4, 1e4]])
+        model = noise_transition.TransitionModel(None, 1.0, np.zeros(2), np.zeros((2, 2)), 0.0, np.eye(2))
+        posterior, told = model.scan(F, np.array([1, 1], dtype=np.intp), np.ones(2))
+        # the first label is impossible: it is believed, and the likelihood says what that costs
+        np.testing.assert_array_equal(posterior, [[0.0, 1.0], [0.0, 1.0]])
+        assert np.isfinite(told[0]) and told[0] < -600
+
+    def test_leave_one_out_fits_are_refits(self, rows):
+        targets = np.random.default_rng(0).dirichlet(np.ones(3), size=120)
+        rows.counts[:] = 1.0
+        rows = noise_transition.Rows(rows.Q, rows.labels, 3, rows.counts, rows.weights)
+        _, F = rows.project(targets)
+        without = rows.without_own(targets, F)
+        for i in (0, 7, 60):
+            others = np.delete(np.arange(120), i)
+            root = np.sqrt(rows.weights[others])[:, None]
+            coef = np.linalg.lstsq(root * rows.Q[others], root * targets[others], rcond=None)[0]
+            np.testing.assert_allclose(without[i], rows.Q[i] @ coef, atol=1e-10)
+
+    def test_profile_is_highest_at_its_estimate_and_drops_to_the_limit(self):
+        X, y, _ = clusters(600, 5, 3, rate=0.2, distance=2.0)
+        one = np.ones(600)
+        rows = noise_transition.Rows(noise_transition.RowBasis(X, one, True).Q, y.astype(np.intp), 3, one, one)
+        best = noise_transition.fit_transitions(rows, np.random.RandomState(0)).best
+        F = rows.without_own(*(best.targets, rows.Q @ best.coef))
+        likeliest, lowest_model = noise_transition.rate_limit(best, F, rows.labels, one, 0.95)
+        assert 0.13 < lowest_model.rate < likeliest.rate < 0.27
+
+        def profile(rate):
+            return noise_transition.fit_at_rate(best, F, rows.labels, one, rate)[1]
+
+        top = profile(likeliest.rate)
+        assert top >= max(profile(0.9 * likeliest.rate), profile(1.1 * likeliest.rate)) - 0.05
+        # half the 90 % quantile of chi squared with one degree of freedom
+        assert top - profile(lowest_model.rate) == pytest.approx(1.353, abs=0.35)
+
+    def test_finds_the_transition(self):
+        rng = np.random.default_rng(0)
+        y = rng.integers(3, size=3000)
+        X = 3.0 * np.eye(3)[y] + rng.normal(size=(3000, 3))
+        T = np.array([[0.7, 0.3, 0.0], [0.0, 0.9, 0.1], [0.05, 0.05, 0.9]])
+        noisy = np.array([rng.choice(3, p=T[c]) for c in y])
+        np.testing.assert_allclose(quiet().fit(X, noisy).noise_matrix_, T, atol=0.05)
+
+
+class TestCuts:
+    def test_lowest(self):
+        quality = np.array([0.1, 0.3, 0.3, 0.8])
+        right = np.array([0.0, 0.1, 0.2, 0.9])
+        mask, threshold = lowest(quality, right, np.ones(4), 0.1)
+        np.testing.assert_array_equal(mask, [True, True, True, False])
+        assert threshold == 0.3
+        # ties stay together: with two of three the mean would have done
+        assert lowest(quality, right, np.ones(4), 0.06)[0].tolist() == [True, False, False, False]
+        mask, threshold = lowest(quality, 1.0 - right, np.ones(4), 0.1)
+        assert not mask.any() and threshold == -np.inf
+
+    def test_knockoff_threshold(self):
+        W = np.array([5.0, 4.0, 3.0, -2.0, 1.0, 1.0, 1.0])
+        for level, expected in [(1 / 3, 3.0), (0.34, 1.0), (0.3, np.inf)]:
+            t = knockoff_threshold(W, np.ones(7), level)
+            candidates = [s for s in np.abs(W) if (1 + np.sum(-s >= W)) / max(1, np.sum(s <= W)) <= level]
+            assert t == min(candidates, default=np.inf) == expected
+
+    def test_antisymmetric_statistics_keep_a_share_of_level(self):
+        # wrong rows have symmetric statistics, right rows positive ones
+        rng = np.random.default_rng(0)
+        shares = []
+        for _ in range(300):
+            wrong = rng.random(400) < 0.3
+            W = np.where(wrong, rng.normal(size=400), rng.normal(2.5, 1.0, size=400))
+            kept = knockoff_threshold(W, np.ones(400), 0.1) <= W
+            shares.append((kept & wrong).sum() / max(kept.sum(), 1))
+        assert 0.05 < np.mean(shares) <= 0.1 + 2 * np.std(shares) / np.sqrt(300)
+
+
+def proportions(n_runs, rate, level, cut="fdr", kind="symmetric", n_classes=5, distance=1.7):
+    found = []
+    for seed in range(n_runs):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(n_classes, size=600)
+        X = distance * rng.normal(size=(n_classes, 6))[y] + rng.normal(size=(600, 6))
+        noisy, is_wrong = make_label_noise(y, kind=kind, rate=rate, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            mask = NoisyLabelDetector(cut=cut, level=level, random_state=seed).fit(X, noisy).label_issues_mask_
+        chosen, bad = (mask, ~is_wrong) if cut == "fdr" else (~mask, is_wrong)
+        found.append(((chosen & bad).sum() / max(chosen.sum(), 1), (chosen & ~bad).sum() / (~bad).sum(), mask.any()))
+    return np.array(found, dtype=float).T
+
+
+class TestErrorRates:
+    """Small versions of the simulations in the benchmarks."""
+
+    @pytest.mark.parametrize("rate", [0.1, 0.3])
+    def test_false_discoveries(self, rate):
+        share, power, _ = proportions(25, rate, 0.1)
+        assert share.mean() <= 0.1 + 2.0 * share.std() / 5.0
+        assert power.mean() > 0.5
+
+    def test_clean_labels_are_left_alone(self):
+        _, _, flagged = proportions(40, 0.0, 0.1, n_classes=2)
+        # five per cent of runs, at most, by design
+        assert flagged.mean() <= 0.1
+
+    def test_false_selections(self):
+        share, power, _ = proportions(20, 0.3, 0.1, "fsr")
+        assert share.mean() <= 0.1 + 2.0 * share.std() / np.sqrt(20)
+        assert power.mean() > 0.7
+
+
+class TestDetector:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def digits():
+        X, y = load_digits(return_X_y=True)
+        noisy, is_wrong = make_label_noise(y, kind="pair", rate=0.2, random_state=0)
+        return X, noisy, is_wrong, y
+
+    def test_finds_more_than_the_path_where_wrong_labels_hide_each_other(self, digits):
+        X, noisy, is_wrong, y = digits
+        detector = NoisyLabelDetector().fit(X, noisy)
+        assert average_precision_score(is_wrong, 1.0 - detector.label_quality_) > 0.98
+        assert average_precision_score(is_wrong, detector.entry_alpha_) < 0.95
+        flagged = detector.label_issues_mask_
+        assert (flagged & ~is_wrong).sum() <= 0.1 * flagged.sum()
+        assert (flagged & is_wrong).sum() > 0.8 * is_wrong.sum()
+        assert np.mean(detector.suggested_labels_[flagged & is_wrong] == y[flagged & is_wrong]) > 0.95
+        assert detector.noise_rate_lower_ < 0.2 < detector.noise_rate_ + 0.03
+        assert detector.valid_cut_ and detector.fdr_estimate_ <= 0.1
+        assert detector.n_flagged_per_class_.sum() == flagged.sum()
+        np.testing.assert_array_equal(flagged, detector.label_quality_ <= detector.threshold_)
+
+    def test_l1_ranks_by_the_path(self, digits):
+        X, noisy, _, _ = digits
+        detector = quiet(penalty="l1").fit(X, noisy)
+        path = label_noise_path(X, noisy)
+        np.testing.assert_allclose(detector.entry_alpha_, path.entry_alphas, rtol=5e-3)
+        np.testing.assert_allclose(detector.label_quality_, 1.0 / (1.0 + detector.entry_alpha_))
+
+    def test_attributes(self, digits):
+        X, noisy, _, _ = digits
+        for options in (
+            {"cut": "fsr", "level": 0.2},
+            {"cut": "fraction", "level": 0.25},
+            {"cut": "threshold"},
+            {"out_of_fold": True},
+            {"penalty": "l1", "class_balanced": True},
+        ):
+            detector = NoisyLabelDetector(random_state=0, **options).fit(X[::3], noisy[::3])
+            n = len(X[::3])
+            for name in ("label_quality_", "label_issues_mask_", "entry_alpha_", "suggested_labels_"):
+                assert getattr(detector, name).shape == (n,)
+            assert np.all((detector.label_quality_ >= 0.0) & (detector.label_quality_ <= 1.0))
+            assert detector.label_issues_mask_.dtype == bool and detector.valid_cut_
+            assert detector.noise_matrix_.shape == (10, 10)
+            np.testing.assert_allclose(detector.noise_matrix_.sum(axis=1), 1.0)
+            if detector.cut == "fraction":
+                assert detector.label_issues_mask_.sum() == int(0.25 * n)
+
+    def test_any_labels(self):
+        data = load_wine()
+        noisy, is_wrong = make_label_noise(data.target, rate=0.1, random_state=0)
+        base = NoisyLabelDetector().fit(data.data, noisy)
+        for classes in (
+            np.array(["red", "white", "rosé"]),
+            np.array([-1.5, 0.0, 7.0]),
+            np.array([True, False, 3], object),
+        ):
+            if classes.dtype == object:
+                continue
+            order = np.argsort(classes)
+            detector = NoisyLabelDetector().fit(data.data, classes[order][noisy])
+            np.testing.assert_allclose(detector.label_quality_, base.label_quality_)
+            assert set(detector.suggested_labels_) <= set(classes)
+        two = noisy < 2
+        boolean = NoisyLabelDetector().fit(data.data[two], noisy[two] == 1)
+        assert boolean.classes_.tolist() == [False, True]
+        assert average_precision_score(is_wrong, -base.label_quality_) > 0.95
+
+    def test_equivariance(self):
+        X, y, _ = clusters(200, 4, 3, distance=2.0)
+        base = quiet().fit(X, y).label_quality_
+        order = np.random.default_rng(0).permutation(200)
+        np.testing.assert_allclose(quiet().fit(X[order], y[order]).label_quality_, base[order], atol=1e-6)
+        for other in (1e6 + 1e-3 * X, X * [1e8, 1.0, 1e-8, -1.0], np.column_stack([X, np.ones(200), X[:, 0]])):
+            np.testing.assert_allclose(quiet().fit(other, y).label_quality_, base, atol=1e-4)
+        np.testing.assert_allclose(quiet().fit(X.astype(np.float32), y).label_quality_, base, atol=1e-3)
+        np.testing.assert_allclose(quiet().fit(sparse.csr_array(X), y).label_quality_, base, atol=1e-6)
+        np.testing.assert_allclose(quiet().fit(X, 2 - y).label_quality_, base, atol=1e-6)
+
+    def test_weights(self):
+        X, y, _ = clusters(150, 4, 3, distance=2.0)
+        weights = np.random.default_rng(0).integers(0, 3, size=150)
+        weighted = quiet().fit(X, y, sample_weight=weights)
+        repeated = quiet().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+        np.testing.assert_allclose(np.repeat(weighted.label_quality_, weights), repeated.label_quality_, atol=2e-4)
+        assert weighted.noise_rate_ == pytest.approx(repeated.noise_rate_, abs=2e-3)
+        absent = weights == 0
+        expected = weighted.score_labels(X[absent], y[absent])
+        np.testing.assert_allclose(weighted.label_quality_[absent], expected)
+
+    def test_new_rows(self, digits):
+        X, noisy, is_wrong, _ = digits
+        train, test = np.arange(1200), np.arange(1200, len(X))
+        for options in ({}, {"penalty": "l1"}, {"out_of_fold": True, "n_jobs": 2}):
+            detector = quiet(**options).fit(X[train], noisy[train])
+            quality = detector.score_labels(X[test], noisy[test])
+            least = 0.75 if "penalty" in options else 0.95
+            assert average_precision_score(is_wrong[test], -quality) > least
+        with pytest.raises(ValueError, match="among the classes seen in fit"):
+            detector.score_labels(X[:2], [3, 11])
+        with pytest.raises(NotFittedError):
+            NoisyLabelDetector().score_labels(X, noisy)
+
+    def test_jobs_and_seeds(self, digits):
+        X, noisy, _, _ = digits
+        X, noisy = X[::4], noisy[::4]
+        for options in ({"cut": "fsr", "level": 0.2}, {"out_of_fold": True}):
+            one = NoisyLabelDetector(random_state=3, **options).fit(X, noisy)
+            two = NoisyLabelDetector(random_state=3, n_jobs=2, **options).fit(X, noisy)
+            np.testing.assert_array_equal(one.label_issues_mask_, two.label_issues_mask_)
+            np.testing.assert_allclose(one.label_quality_, two.label_quality_, atol=1e-10)
+
+    def test_representations(self):
+        X, y, is_wrong = rings()
+        linear = quiet().fit(X, y)
+        for representation in (
+            Nystroem(gamma=0.5, n_components=60, random_state=0),
+            RandomTreesEmbedding(n_estimators=30, max_depth=4, random_state=0),
+        ):
+            detector = quiet(representation=representation).fit(X, y)
+            score = average_precision_score(is_wrong, -detector.label_quality_)
+            assert score > 0.9 > average_precision_score(is_wrong, -linear.label_quality_)
+            assert not hasattr(representation, "components_")
+            assert len(detector.score_labels(X[:5], y[:5])) == 5
+        pca = quiet(representation=PCA(2)).fit(X, y)
+        np.testing.assert_allclose(pca.label_quality_, linear.label_quality_, atol=1e-5)
+
+    def test_out_of_fold_for_representations_that_saw_the_labels(self):
+        X, y, is_wrong = rings()
+        seen = quiet(representation=Memory()).fit(X, y)
+        unseen = quiet(representation=Memory(), out_of_fold=True).fit(X, y)
+        assert average_precision_score(is_wrong, -unseen.label_quality_) > 0.9
+        assert average_precision_score(is_wrong, -seen.label_quality_) < 0.7
+        assert len(unseen.representation_) == 5
+
+    def test_representations_take_what_they_take(self):
+        texts = ["cats purr softly", "cats purr and sleep", "dogs bark loudly", "dogs bark at night"] * 15
+        y = np.array(["cat", "cat", "dog", "dog"] * 15)
+        y[[0, 30]] = "dog"
+        detector = quiet(representation=CountVectorizer(), standardize=False).fit(texts, y)
+        assert detector.label_issues_mask_[[0, 30]].all() and detector.label_issues_mask_.sum() == 2
+        X, y, _ = clusters(distance=3.0)
+        X[::7, 0] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            quiet().fit(X, y)
+        detector = quiet(representation=SimpleImputer()).fit(X, y)
+        assert np.isfinite(detector.label_quality_).all()
+
+    def test_more_features_than_rows(self):
+        rng = np.random.default_rng(0)
+        y = rng.integers(2, size=90)
+        X = rng.normal(size=(90, 300))
+        X[:, :5] += 3.0 * (2 * y - 1)[:, None]
+        noisy, is_wrong = make_label_noise(y, rate=0.1, random_state=0)
+        for features in (X, sparse.csr_array(np.where(np.abs(X) > 1.0, X, 0.0))):
+            detector = quiet().fit(features, noisy)
+            assert average_precision_score(is_wrong, -detector.label_quality_) > 0.6
+
+    def test_nothing_to_flag(self):
+        X, y = load_iris(return_X_y=True)
+        with pytest.warns(UserWarning, match="No label is flagged"):
+            detector = NoisyLabelDetector().fit(X, y)
+        assert not detector.valid_cut_ and not detector.label_issues_mask_.any()
+        assert detector.threshold_ == -np.inf and detector.fdr_estimate_ == 0.0
+        with pytest.warns(UserWarning, match="could be kept"):
+            detector = NoisyLabelDetector(cut="fsr", level=0.001, random_state=0).fit(X, y)
+        assert not detector.valid_cut_ and not detector.label_issues_mask_.any()
+
+    def test_separated_classes_and_constant_features(self):
+        X = np.repeat(np.eye(3), 20, axis=0)
+        y = np.repeat(np.arange(3), 20)
+        y[0] = 2
+        detector = quiet().fit(X, y)
+        assert detector.label_issues_mask_.tolist() == [True] + [False] * 59
+        useless = quiet().fit(np.ones((60, 2)), y)
+        assert np.isfinite(useless.label_quality_).all()
+
+    def test_fit_resample(self):
+        pandas = pytest.importorskip("pandas")
+        X, y, _ = clusters(distance=3.0)
+        frame, series = pandas.DataFrame(X).add_prefix("x"), pandas.Series(y, name="label")
+        detector = quiet()
+        X_kept, y_kept = detector.fit_resample(frame, series)
+        kept = ~detector.label_issues_mask_
+        pandas.testing.assert_frame_equal(X_kept, frame[kept])
+        pandas.testing.assert_series_equal(y_kept, series[kept])
+        assert detector.feature_names_in_.tolist() == list(frame.columns)
+        for features, labels in ((X.tolist(), y.tolist()), (sparse.csr_array(X), y)):
+            X_kept, y_kept = detector.fit_resample(features, labels)
+            assert X_kept.shape[0] == len(y_kept) == kept.sum()
+
+    def test_pickle_clone_and_arrays_left_alone(self):
+        X, y, _ = clusters(distance=2.0)
+        X.flags.writeable = False
+        detector = quiet().fit(X, y)
+        again = pickle.loads(pickle.dumps(detector))
+        np.testing.assert_array_equal(again.score_labels(X, y), detector.score_labels(X, y))
+        np.testing.assert_array_equal(clone(detector).fit(X, y).label_quality_, detector.label_quality_)
+
+    def test_many_rows_choose_by_some(self, monkeypatch):
+        X, y, is_wrong = clusters(3000, 5, 4, distance=1.5)
+        whole = quiet().fit(X, y)
+        monkeypatch.setattr("skspar._engine.noise_transition.LARGE", 1000)
+        monkeypatch.setattr("skspar._label_fit.LARGE", 1000)
+        some = quiet().fit(X, y)
+        assert np.corrcoef(whole.label_quality_, some.label_quality_)[0, 1] > 0.995
+        ours, theirs = (average_precision_score(is_wrong, -d.label_quality_) for d in (some, whole))
+        assert ours > theirs - 0.01
+
+    @pytest.mark.parametrize(
+        ("options", "change", "match"),
+        [
+            ({"level": 0.0}, {}, "level"),
+            ({"level": 1.0}, {}, "level"),
+            ({"level": 2}, {}, "level"),
+            ({"cut": "best"}, {}, "cut"),
+            ({"penalty": "l2"}, {}, "penalty"),
+            ({"representation": "pca"}, {}, "representation"),
+            ({}, {"y": np.zeros(80, dtype=int)}, "at least two classes"),
+            ({}, {"y": np.r_[np.zeros(79, dtype=int), 1]}, "class .*1.* has 1"),
+            ({}, {"y": np.linspace(0.0, 1.0, 80)}, "Unknown label type"),
+            ({}, {"y": None}, "requires y"),
+            ({}, {"sample_weight": -np.ones(80)}, "sample_weight"),
+            ({}, {"sample_weight": np.zeros(80)}, "sample_weight"),
+        ],
+    )
+    def test_bad_input(self, options, change, match):
+        X, y, _ = clusters()
+        with pytest.raises(ValueError, match=match):
+            NoisyLabelDetector(**options).fit(**{"X": X, "y": y, **change})
+
+    def test_representation_with_wrong_rows(self):
+        X, y, _ = clusters()
+        for fault in ("rows", "dimensions"):
+            with pytest.raises(ValueError, match="representation must map 80 rows"):
+                NoisyLabelDetector(Faulty(fault)).fit(X, y)
+
+
+def rings(n=400, seed=0):
+    """Two classes that no line separates."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=n)
+    angle = rng.uniform(0, 2 * np.pi, size=n)
+    X = (1.0 + 2.0 * y)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]) + 0.2 * rng.normal(size=(n, 2))
+    noisy, is_wrong = make_label_noise(y, rate=0.1, random_state=seed)
+    return X, noisy, is_wrong
+
+
+class Memory(TransformerMixin, BaseEstimator):
+    """Squared distance from the origin, and for rows that it has seen their label."""
+
+    def fit(self, X, y):
+        self.seen_ = {row.tobytes(): float(label) for row, label in zip(np.asarray(X), y, strict=True)}
+        return self
+
+    def transform(self, X):
+        labels = [self.seen_.get(row.tobytes(), 0.5) for row in np.asarray(X)]
+        return np.column_stack([np.sum(np.asarray(X) ** 2, axis=1), labels])
+
+
+class Faulty(TransformerMixin, BaseEstimator):
+    """Loses a row, or a dimension."""
+
+    def __init__(self, fault="rows"):
+        self.fault = fault
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X[1:] if self.fault == "rows" else X[:, 0]
