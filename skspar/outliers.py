@@ -259,7 +259,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             dtype=[np.float64, np.float32],
             y_numeric=True,
         )
-        return X, y, check_weights(sample_weight, X)
+        return X, _numbers(y), check_weights(sample_weight, X)
 
     def _take(self, choice, X, y, weights, present, warn):
         """Set the fitted attributes from a chosen fit on the rows present."""
@@ -355,7 +355,10 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
     def _scores(self, X, residual):
         """Residuals of new rows in units of their standard deviation."""
         spread = 1.0 if self._distances is None else np.sqrt(1.0 + self._distances(X))
-        return np.abs(residual) / (max(self._unit, 1e-150) * spread)
+        with np.errstate(over="ignore"):
+            # where a target of zeros left no unit, what is not zero is as outlying as can be
+            scores = np.abs(residual) / (max(self._unit, np.finfo(np.float64).tiny) * spread)
+        return np.minimum(scores, np.finfo(np.float64).max)
 
     def predict(self, X):
         """Predict with the linear model.
@@ -395,7 +398,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         X, y = validate_data(
             self, X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True, reset=False
         )
-        return self._scores(X, y - self._linear(X))
+        return self._scores(X, _numbers(y) - self._linear(X))
 
     def fit_resample(self, X, y, sample_weight=None):
         """Fit, and return the rows that are not flagged.
@@ -1064,6 +1067,14 @@ def _check_total(indicator):
             f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; "
             f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, for a mean of one perhaps."
         )
+
+
+def _numbers(y):
+    """Targets as float64; those of few bits (booleans, small integers, halves) would overflow or be refused later."""
+    try:
+        return np.asarray(y, dtype=np.float64)
+    except ValueError:
+        raise ValueError(f"y must hold numbers; got dtype {y.dtype}.") from None
 
 
 def _checked_alpha(alpha):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.optimize import minimize
+from sklearn.base import clone
 from sklearn.linear_model import Lasso, LinearRegression, lars_path
 from sklearn.metrics import roc_auc_score
 
@@ -666,3 +667,97 @@ def test_large_problems_with_few_distinct_rows(rng):
     model = SparseOutlierRegressor(alpha=4.0, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.outlier_mask_, np.arange(60_000) < 5000)
     np.testing.assert_allclose(model.coef_, [1, 2], atol=0.02)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_column_whose_mean_hides_another(rng, penalty):
+    # what is left of 1e8 + x is x, but for the rounding of 1e8
+    X, y = data(rng, n=60, p=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        twice = SparseOutlierRegressor(penalty, random_state=0).fit(np.column_stack([X, 1e8 + X[:, 0]]), y)
+    once = SparseOutlierRegressor(penalty, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(twice.outlier_mask_, once.outlier_mask_)
+    np.testing.assert_allclose(twice.outlier_score_, once.outlier_score_, rtol=1e-5, atol=1e-6)
+    assert np.abs(twice.coef_).max() < 100
+
+
+@pytest.mark.parametrize("mean", [1e8, 1e10, 1e12])
+def test_a_mean_as_large_as_the_digits_bear(rng, mean):
+    X, y = data(rng, n=60, p=3)
+    X[:, 0] += mean
+    centred = X - [mean, 0, 0]
+    result, expected = (externally_studentized_residuals(Z, y) for Z in (X, centred))
+    np.testing.assert_allclose(result.loo_residuals, expected.loo_residuals, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(leverage(X), leverage(centred), rtol=1e-9)
+    indicator = DenseIndicator(X, y, np.ones(60), True)
+    np.testing.assert_allclose(indicator.basis.Q.T @ indicator.basis.Q, np.eye(4), atol=1e-12)
+
+
+def test_weights_count_rows_in_the_grid(rng):
+    # many rows far above the thresholds that matter, where the grid follows their scores
+    X, y = data(rng, n=90, n_outliers=20, shift=60.0)
+    y[:20] += rng.uniform(-40, 40, 20)
+    s = rng.integers(0, 4, 90)
+    for penalty in ("hard", "scad"):
+        weighted = outlier_path(X, y, penalty, sample_weight=s, random_state=0)
+        repeated = outlier_path(np.repeat(X, s, axis=0), np.repeat(y, s), penalty, random_state=0)
+        np.testing.assert_allclose(weighted.alphas, repeated.alphas, rtol=1e-9)
+        np.testing.assert_allclose(weighted.bic, repeated.bic, rtol=1e-9)
+        np.testing.assert_allclose(np.repeat(weighted.entry_alphas, s), repeated.entry_alphas, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_exact_fit_without_rounding_errors_does_not_cycle(penalty):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    y[:6] += 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for params in (dict(), dict(alpha=3.0, init="ols"), dict(coef_alpha=0.05, refit=True)):
+            model = SparseOutlierRegressor(penalty, random_state=0, **params).fit(X, y)
+            assert model.outlier_mask_[:6].all()
+
+
+@pytest.mark.parametrize("unit", [1e-152, 1e150])
+@pytest.mark.parametrize("unit_x", [1e-100, 1.0, 1e100])
+def test_extreme_units(rng, unit, unit_x):
+    X, y = data(rng)
+    base = SparseOutlierRegressor(random_state=0).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = SparseOutlierRegressor(random_state=0).fit(X * unit_x, y * unit)
+        scores = model.score_outliers(X * unit_x, y * unit)
+    np.testing.assert_array_equal(model.outlier_mask_, base.outlier_mask_)
+    np.testing.assert_allclose(model.coef_ * (unit_x / unit), base.coef_, rtol=1e-9)
+    np.testing.assert_allclose(scores, base.score_outliers(X, y), rtol=1e-6)
+
+
+def test_scores_after_a_target_of_zeros(rng):
+    X = rng.standard_normal((30, 2))
+    model = SparseOutlierRegressor(random_state=0).fit(X, np.zeros(30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = model.score_outliers(X[:2], np.array([0.0, 1e3]))
+    assert scores[0] == 0 and np.isfinite(scores[1]) and scores[1] > 1e100
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.float16])
+def test_targets_of_few_bits(rng, dtype):
+    X = rng.standard_normal((60, 3))
+    y = np.clip(np.round(20 * X[:, 0] + 60), 0, 120).astype(dtype)
+    s = np.where(np.arange(60) < 3, 0.0, 1.0)
+    expected = SparseOutlierRegressor("l1", alpha=2.0, random_state=0).fit(X, y.astype(float), s)
+    model = SparseOutlierRegressor("l1", alpha=2.0, random_state=0).fit(X, y, s)
+    np.testing.assert_allclose(model.coef_, expected.coef_)
+    np.testing.assert_allclose(model.score_outliers(X, y), expected.score_outliers(X, y.astype(float)))
+
+
+def test_targets_that_are_words(rng):
+    X, y = data(rng, n=40)
+    for model in (SparseOutlierRegressor(random_state=0), SparseOutlierRegressorCV(coef_alphas=[0.1], random_state=0)):
+        expected = clone(model).fit(X, y.round(3)).coef_
+        np.testing.assert_array_equal(model.fit(X, y.round(3).astype(str)).coef_, expected)
+        with pytest.raises(ValueError, match="y must hold numbers"):
+            model.fit(X, np.full(40, "a"))

@@ -208,11 +208,11 @@ class DenseIndicator:
             return np.geomspace(top, smallest, n_alphas)
         near = np.geomspace(4.0 * smallest, smallest, max(2, (2 * n_alphas) // 3))
         beta = self.clean.beta
-        score = np.sort(np.abs(self.response.values - product(self.problem.Q, beta)) / self.unit)
-        score = score[(score > near[0]) & (score < top)]
+        score = np.abs(self.response.values - product(self.problem.Q, beta)) / self.unit
+        rows = np.flatnonzero((score > near[0]) & (score < top))
         n_far = n_alphas - len(near) - 1
-        if self.penalty != "l1" and len(score) > 1 and n_far > 0:
-            far = np.unique(np.quantile(score, np.linspace(1.0, 0.0, n_far + 1)[1:], method="lower") * (1.0 - 1e-12))
+        if self.penalty != "l1" and len(rows) > 1 and n_far > 0:
+            far = _spaced_values(score[rows], self.weights[rows], n_far) * (1.0 - 1e-12)
         else:
             far = np.geomspace(top, near[0], n_far + 2)[1:-1]
         return np.unique(np.concatenate([[top], far, near]))[::-1]
@@ -309,6 +309,17 @@ class Distances:
         part = X if self.columns is None else X[:, self.columns]
         part = part.toarray() if hasattr(part, "toarray") else part
         return squared_lengths(self.coordinates(part), self.whiten)
+
+
+def _spaced_values(values, weights, count):
+    """At most ``count`` of the values, below the largest, with about equal weight between neighbours."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    shares = np.arange(count) / count
+    places = np.searchsorted(cumulative, shares * cumulative[-1] * (1.0 + 1e-12), side="right")
+    chosen = values[order[np.minimum(places, len(order) - 1)]]
+    # equal rows have equal values but for rounding
+    return chosen[np.concatenate([[True], np.diff(chosen) > 1e-9 * chosen[1:]])]
 
 
 def note_entries(entries, before, fit, unit, penalty):

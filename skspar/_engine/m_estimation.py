@@ -148,6 +148,8 @@ class MEstimation:
                     # a step that cannot lower the loss: there is nothing left but rounding
                     converged = before - loss <= 4.0 * EPS * before and length * size <= 1e4 * least
                 else:
+                    # reweighted least squares never raises the loss: where it seems to, that is rounding
+                    converged = not newton
                     newton = False
                     loss, _, gradient = at(beta)
                 continue
