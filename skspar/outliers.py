@@ -287,16 +287,22 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         self.n_iter_ = int(max(point.n_iter for point in choice.points))
         self.dual_gap_ = float(fit.gap) * scale * scale
         null = indicator.null_objective()
-        score = np.zeros(n)
-        gamma, entries, leverage = np.zeros(n), np.zeros(n), np.zeros(n)
-        mask = np.zeros(n, dtype=bool)
-        if not indicator.saturated:
-            score[present] = np.abs(fit.residual) / indicator.unit
-        gamma[present] = fit.gamma * scale
-        mask[present] = fit.flagged
-        entries[present] = score[present] if choice.entries is None else choice.entries
-        leverage[present] = indicator.row_leverage()
         absent = np.flatnonzero(~present)
+
+        def full(values):
+            if not len(absent):
+                return values
+            out = np.zeros(n, dtype=values.dtype)
+            out[present] = values
+            return out
+
+        score = np.abs(fit.residual)
+        score /= indicator.unit
+        if indicator.saturated:
+            score[:] = 0.0
+        entries = full(score.copy() if choice.entries is None else choice.entries)
+        score, gamma, mask = full(score), full(fit.gamma * scale), full(fit.flagged)
+        leverage = full(indicator.row_leverage())
         if len(absent) and not indicator.saturated:
             # rows without weight are judged as new ones
             part = X[absent]

@@ -42,13 +42,14 @@ def stable_order(Q, y, s, key):
     return order
 
 
-def some_rows(problem, count):
+def some_rows(problem, count, size=None):
     """About ``count`` rows, spread like all of them, whatever their order; None where equal rows abound.
 
-    A row is taken or not by the digits of its least squares residual, so no sorting is needed.
+    A row is taken or not by the digits of a positive number, its least squares residual's size unless given, so no
+    sorting is needed.
     """
-    residual = problem.y - product(problem.Q, problem.least_squares())
-    size = np.abs(residual)
+    if size is None:
+        size = np.abs(problem.y - product(problem.Q, problem.least_squares()))
     # few digits: hardly any row is so near a border that rounding errors would move it across
     key = np.round(size / max(size.max(initial=0.0), np.finfo(np.float64).tiny), 9)
     # multiplication by 2^64 over the golden ratio spreads neighbours evenly (Fibonacci hashing)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import cholesky, eigvalsh, qr, solve_triangular, svd
 
 from ._blas import product, symmetric
-from ._row_blocks import centred_gram, centred_product
+from ._row_blocks import centred_gram, centred_product, squared_lengths
 from .design import pieces
 
 EPS = np.finfo(np.float64).eps
@@ -58,23 +58,25 @@ class RowBasis:
         scale = np.divide(1.0, sizes, out=np.zeros(p), where=sizes > 0.0)
         C = G[np.ix_(kept, kept)] * np.outer(scale[kept], scale[kept])
         values = eigvalsh(C) if len(kept) else np.ones(1)
-        self._minimum_norm = None
+        self._minimum_norm = self._lengths = None
         self._offset = None
         # a mean is known to its last digit only, which matters where a column varies in its last digits
         doubt = EPS * np.sqrt(self.total) * np.abs(self.mean) * scale
         if n > p and len(kept) == p and values[0] > 1e-7 * max(1.0, values[-1]):
             self.map = np.asfortranarray(_upper_inverse(C) * scale[:, None])
-            self.Q = self._with_constant(n, p)
-            centred_product(X, self.mean, self.map, first, self.Q)
+            self.Q, self._lengths = np.empty((n, first + p)), np.empty(n)
+            centred_product(X, self.mean, self.map, first, 1.0 / np.sqrt(self.total), self.Q, self._lengths)
             if values[0] < 1e-2 * values[-1]:
                 # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
                 again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(p), weights)[0]))
                 for piece in pieces(n, p):
                     self.Q[piece, first:] = product(self.Q[piece, first:], again)
                 self.map = product(self.map, again)
+                self._lengths = None
             if fit_intercept and doubt.max(initial=0.0) > 1e-14:
                 self._offset = np.einsum("i,ij->j", weights, self.Q[:, first:]) / self.total
                 self.Q[:, first:] -= self._offset
+                self._lengths = None
         else:
             root = np.sqrt(weights)
             A = (np.asarray(X[:, kept], dtype=np.float64) - self.mean[kept]) * scale[kept]
@@ -87,7 +89,8 @@ class RowBasis:
             r = int(np.argmin(np.append(sd > least, False)))
             self.map = np.zeros((p, r))
             self.map[kept] = scale[kept, None] * Vt[:r].T / sd[:r]
-            self.Q = self._with_constant(n, r)
+            self.Q = np.empty((n, first + r))
+            self.Q[:, :first] = 1.0 / np.sqrt(self.total)
             self.Q[:, first:] = U[:, :r] / root[:, None]
             if fit_intercept:
                 self._offset = Vt[:r] @ offset / sd[:r]
@@ -97,12 +100,12 @@ class RowBasis:
                 self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
         self.rank = self.Q.shape[1]
 
-    def _with_constant(self, n, k):
-        """Room for coordinates; the first is constant where there is an intercept."""
-        first = int(self.fit_intercept)
-        Q = np.empty((n, first + k))
-        Q[:, :first] = 1.0 / np.sqrt(self.total)
-        return Q
+    @property
+    def lengths(self):
+        """Squared lengths of the rows q_i."""
+        if self._lengths is None:
+            self._lengths = squared_lengths(self.Q)
+        return self._lengths
 
     def coefficients(self, betas):
         """Coefficients (p,) and intercept for ``Q beta``; of minimum norm where they are not unique."""
