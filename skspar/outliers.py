@@ -474,7 +474,9 @@ class SparseOutlierRegressor(_OutlierBase):
         far away in X are not flagged. With "hard" and ``coef_alpha > 0`` the bias of the shrunk fit counts as noise.
     init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
         Start of the penalties other than l1, whose minimum does not depend on it: FAST-LTS ("auto" is that), Huber's
-        estimate, or least squares. With ``coef_alpha > 0`` it is the Lasso of all rows for "ols", else sparse LTS [5]_.
+        estimate, or least squares. With ``coef_alpha > 0`` it is the Lasso of all rows for "ols", else sparse LTS [5]_
+        of half of the rows. Far more features than rows leave room for selections that fit the outliers: it then
+        stands a quarter of outliers at best.
     scale : float or 'auto', default='auto'
         Standard deviation of the noise, in units of y, if known. "auto" estimates it from the LTS fit, whatever the
         penalty, corrected for few rows and for the cut at 2.5 of its reweighting. It may be zero: rows that are not
@@ -637,9 +639,9 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     """Robust regression with the penalties chosen by robust cross-validation.
 
     Fits `SparseOutlierRegressor` for a grid of ``coef_alpha`` (and of ``alpha``, if a list is given) on the training
-    rows of every fold, scores its predictions of the held-out rows, outliers included, by a measure that a few of
-    them do not decide, takes the best mean and fits that on all rows. Shuffle rows whose outliers stand together:
-    a fold in which they are more than a quarter defeats the trimmed score.
+    rows of every fold, scores the predictions of the held-out rows of all folds together, outliers included, by a
+    measure that outliers do not decide, takes the best and fits that on all rows. That outliers stand together in one
+    fold does no harm to the score; that they are more than a quarter of all rows defeats the trimmed one.
 
     Parameters
     ----------
@@ -654,9 +656,10 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         features.
     eps : float, default=0.03
         Smallest coef_alpha of the grid divided by the largest.
-    scoring : {'trimmed', 'tau'} or callable, default='trimmed'
-        Minus the mean of the smallest three quarters of the squared errors; minus the tau scale; or a function of the
-        fitted estimator, X and y whose value is larger for better predictions.
+    scoring : {'tau', 'trimmed'} or callable, default='tau'
+        Minus the tau scale of the errors, which stands nearly half of them being outliers; minus the mean of the
+        smallest three quarters of the squared errors; or a function of the fitted estimator, X and y whose value is
+        larger for better predictions. The first two take the errors of all folds together, a function each fold.
     cv : int, cross-validation generator or iterable, default=None
         How rows are split; None means 5 folds.
     leverage_weights : bool, default=True
@@ -689,7 +692,9 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     best_alpha_ : float or str
         The entry of ``alpha`` chosen.
     score_path_ : ndarray of shape (n_coef_alphas, n_folds) or (n_alphas, n_coef_alphas, n_folds)
-        Scores of the held-out rows; the second shape if a list was given for ``alpha``.
+        Scores of the held-out rows of each fold; the second shape if a list was given for ``alpha``.
+    pooled_score_path_ : ndarray of shape (n_coef_alphas,) or (n_alphas, n_coef_alphas)
+        What decides: the score of the held-out rows of all folds together, for a function its mean over folds.
     coef_ : ndarray of shape (n_features,)
         Coefficients of the final fit.
     intercept_ : float
@@ -757,7 +762,7 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         alpha="bic",
         coef_alphas=10,
         eps=0.03,
-        scoring="trimmed",
+        scoring="tau",
         cv=None,
         leverage_weights=True,
         init="auto",
@@ -832,17 +837,23 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
             grid = coef_alpha_grid(X[rows], y[rows], weights[rows], self.fit_intercept, self.coef_alphas, self.eps)
         splits = self._splits(splitter, X, y, weights)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        scores = Parallel(n_jobs=self.n_jobs)(
+        found = Parallel(n_jobs=self.n_jobs)(
             delayed(_fold_scores)(self._plain(), X, y, weights, train, test, settings, grid, seed, self.scoring)
             for train, test in splits
         )
-        scores = np.moveaxis(np.array(scores), 0, 2)
-        mean = scores.mean(axis=2)
-        if not np.isfinite(mean).any():
+        scores = np.moveaxis(np.array([fold for fold, _ in found]), 0, 2)
+        if callable(self.scoring):
+            pooled = scores.mean(axis=2)
+        else:
+            residuals = np.concatenate([fold for _, fold in found], axis=2)
+            held = np.concatenate([weights[test] for _, test in splits])
+            pooled = np.array([[_score(self.scoring, r, held) for r in rows] for rows in residuals])
+        if not np.isfinite(pooled).any():
             raise ValueError("scoring must give a finite score for at least one fit of every fold; none did.")
-        best, place = np.unravel_index(int(np.nanargmax(np.where(np.isfinite(mean), mean, -np.inf))), mean.shape)
+        best, place = np.unravel_index(int(np.argmax(np.where(np.isfinite(pooled), pooled, -np.inf))), pooled.shape)
         self.coef_alphas_ = grid
         self.score_path_ = scores if is_list else scores[0]
+        self.pooled_score_path_ = pooled if is_list else pooled[0]
         self.best_alpha_ = alphas[best]
         rows = np.flatnonzero(present)
         part = (X, y, weights) if present.all() else (X[rows], y[rows], weights[rows])
@@ -1033,11 +1044,12 @@ def _choose(X, y, weights, setting, coef_alpha, rng):
 
 
 def _fold_scores(plain, X, y, weights, train, test, settings, grid, seed, scoring):
-    """Scores (n_settings, n_coef_alphas) of one fold."""
+    """Scores (n_settings, n_coef_alphas) of one fold, and the residuals (..., n_held_out) that a name scores."""
     rows = train[weights[train] > 0.0]
     part = X[rows], y[rows], weights[rows]
     held = X[test], y[test], weights[test]
     scores = np.full((len(settings), len(grid)), -np.inf)
+    residuals = None if callable(scoring) else np.empty((*scores.shape, len(test)))
     previous = [None] * len(settings)
     for j, coef_alpha in enumerate(grid):
         for i, setting in enumerate(settings):
@@ -1052,12 +1064,16 @@ def _fold_scores(plain, X, y, weights, train, test, settings, grid, seed, scorin
             if callable(scoring):
                 scores[i, j] = scoring(plain, held[0], held[1])
                 continue
-            residual = np.asarray(held[1] - plain._linear(held[0]), dtype=np.float64)
-            if scoring == "tau":
-                scores[i, j] = -robust_scores.tau_scale(residual, held[2])
-            else:
-                scores[i, j] = -robust_scores.trimmed_mean(residual**2, held[2], 0.25)
-    return scores
+            residuals[i, j] = held[1] - plain._linear(held[0])
+            scores[i, j] = _score(scoring, residuals[i, j], held[2])
+    return scores, residuals
+
+
+def _score(scoring, residual, weights):
+    """Larger is better."""
+    if scoring == "tau":
+        return -robust_scores.tau_scale(residual, weights)
+    return -robust_scores.trimmed_mean(residual**2, weights, 0.25)
 
 
 def _resolved_init(init, penalty):

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.linear_model import Lasso, LinearRegression, lars_path
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold
 
 from skspar import (
     SparseOutlierRegressor,
@@ -554,7 +555,7 @@ def test_cross_validation_is_robust(rng):
     for scoring in ("trimmed", "tau"):
         model = SparseOutlierRegressorCV(coef_alphas=5, cv=3, scoring=scoring, random_state=0).fit(X, y)
         assert model.score_path_.shape == (5, 3)
-        assert model.coef_alphas_[int(model.score_path_.mean(axis=1).argmax())] == model.coef_alpha_
+        assert model.coef_alphas_[int(model.pooled_score_path_.argmax())] == model.coef_alpha_
         assert model.outlier_mask_[:81:9].all() and model.outlier_mask_.sum() <= 15
         assert np.mean((X @ model.coef_ - 2 * X[:, :3].sum(axis=1)) ** 2) < 0.5
     both = SparseOutlierRegressorCV(coef_alphas=[0.1], alpha=[2.5, "bonferroni"], cv=3, random_state=0).fit(X, y)
@@ -761,3 +762,80 @@ def test_targets_that_are_words(rng):
         np.testing.assert_array_equal(model.fit(X, y.round(3).astype(str)).coef_, expected)
         with pytest.raises(ValueError, match="y must hold numbers"):
             model.fit(X, np.full(40, "a"))
+
+
+def test_cross_validation_stands_outliers_that_stand_together():
+    # the first fold holds nothing else; with the means of folds it decided
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((100, 20))
+        signal = 2 * X[:, :3].sum(axis=1)
+        y = signal + 0.5 * rng.standard_normal(100)
+        y[:20] = 40 * rng.standard_normal(20)
+        for scoring in ("tau", "trimmed"):
+            model = SparseOutlierRegressorCV(coef_alphas=6, scoring=scoring, random_state=0).fit(X, y)
+            assert model.pooled_score_path_.shape == (6,)
+            assert np.mean((model.predict(X) - signal) ** 2) < 1.0
+
+
+def test_cross_validation_with_a_third_of_outliers():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((100, 30))
+        signal = 2 * X[:, :3].sum(axis=1)
+        y = signal + 0.5 * rng.standard_normal(100)
+        rows = rng.permutation(100)[:33]
+        y[rows] += rng.choice([-1, 1], 33) * rng.uniform(20, 100, 33)
+        model = SparseOutlierRegressorCV(coef_alphas=6, cv=3, random_state=0).fit(X, y)
+        # of 12; what is left is the bias of the penalty
+        assert np.mean((model.predict(X) - signal) ** 2) < 4.0
+        assert model.outlier_mask_[rows].all()
+
+
+def test_scores_of_folds_and_of_all_rows(rng):
+    X, y = data(rng)
+    model = SparseOutlierRegressorCV(coef_alphas=[0.3, 0.1], alpha=3.0, cv=KFold(4), random_state=0).fit(X, y)
+    for j, coef_alpha in enumerate(model.coef_alphas_):
+        errors = np.empty(80)
+        for k, (train, test) in enumerate(KFold(4).split(X)):
+            fold = SparseOutlierRegressor(alpha=3.0, coef_alpha=coef_alpha, random_state=0).fit(X[train], y[train])
+            errors[test] = y[test] - fold.predict(X[test])
+            assert model.score_path_[j, k] == pytest.approx(-tau_scale(errors[test], np.zeros(20)), rel=1e-4)
+        assert model.pooled_score_path_[j] == pytest.approx(-tau_scale(errors, np.zeros(80)), rel=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1e-4])
+def test_l1_with_thresholds_far_below_the_noise(alpha):
+    # rows jump from one side to the other in a step
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, y = data(rng, n=60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = SparseOutlierRegressor("l1", alpha=alpha, scale=1.0, leverage_weights=False).fit(X, y)
+        assert 0 <= model.dual_gap_ <= 1e-9
+        u = np.clip(y - model.predict(X), -alpha, alpha)
+        np.testing.assert_allclose(with_ones(X).T @ u, 0, atol=1e-9 * np.abs(X).sum())
+
+
+def test_bound_of_the_gap_is_a_bound(rng):
+    X, y = data(rng, n=200)
+    problem = DenseIndicator(X, y, np.ones(200), True)
+    thresholds = np.full(200, 0.05)
+    for max_iter in (1, 2, 3, 100):
+        found = problem.problem.minimise("l1", thresholds, problem.problem.least_squares(), max_iter)
+        exact = problem.problem.huber_gap(found, thresholds)
+        size = np.linalg.norm(found.gradient)
+        longest = np.sqrt(problem.basis.lengths.max())
+        bound = size * (longest / 0.05 * found.loss + np.linalg.norm(found.residual))
+        assert exact <= bound * (1 + 1e-9) + 1e-15
+
+
+def test_newton_from_a_part_of_the_rows_ends_at_the_same_fit(rng):
+    X = rng.standard_normal((70_000, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(70_000)
+    y[:7000] += 10
+    model = SparseOutlierRegressor("l1", alpha=1.35, scale=1.0, leverage_weights=False).fit(X, y)
+    expected, _ = huber_minimum(with_ones(X), y, np.ones(70_000), np.full(70_000, 1.35))
+    np.testing.assert_allclose(np.r_[model.intercept_, model.coef_], expected, atol=1e-8)
+    assert model.dual_gap_ <= 1e-12
