@@ -839,3 +839,26 @@ def test_newton_from_a_part_of_the_rows_ends_at_the_same_fit(rng):
     expected, _ = huber_minimum(with_ones(X), y, np.ones(70_000), np.full(70_000, 1.35))
     np.testing.assert_allclose(np.r_[model.intercept_, model.coef_], expected, atol=1e-8)
     assert model.dual_gap_ <= 1e-12
+
+
+@pytest.mark.parametrize("n, p", [(300, 30), (2000, 20), (20_000, 10)])
+def test_a_cluster_of_many_bad_leverage_points(n, p):
+    # nearly every draw of a few rows hits the cluster, and a plane through it is cheap for BIC
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p))
+    y = X.sum(axis=1) + rng.standard_normal(n)
+    k = (3 * n) // 10
+    X[:k] = 8 + 0.2 * rng.standard_normal((k, p))
+    y[:k] = -30 + rng.standard_normal(k)
+    for penalty in ("hard", "scad", "mcp"):
+        model = SparseOutlierRegressor(penalty, random_state=0).fit(X, y)
+        assert model.outlier_mask_[:k].all() and model.outlier_mask_[k:].mean() < 0.03
+        assert model.alpha_ < 6 and model.scale_ == pytest.approx(1, rel=0.15)
+
+
+def test_many_outliers_in_y(rng):
+    X = rng.standard_normal((60_000, 10))
+    y = X.sum(axis=1) + rng.standard_normal(60_000)
+    y[:27_000] += 20 + 5 * rng.standard_normal(27_000)
+    model = SparseOutlierRegressor(random_state=0).fit(X, y)
+    assert model.outlier_mask_[:27_000].mean() > 0.99 and model.outlier_mask_[27_000:].mean() < 0.02
