@@ -127,7 +127,8 @@ def outlier_path(
           which on it stays flagged (the others), between the points of the grid too; zero if never. Exact for l1 with
           up to 1,000 rows and ``coef_alpha=0``;
         - ``dual_gaps``, ndarray of shape (n_alphas,): for l1 in units of the objective, else NaN;
-        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged;
+        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged and, but for
+          l1, above the threshold that `SparseOutlierRegressor` takes for "bonferroni";
         - ``n_iters``, ndarray of shape (n_alphas,);
         - ``scale``, float: standard deviation of the noise, in units of y;
         - ``leverage``, ndarray of shape (n_samples,).
@@ -450,8 +451,10 @@ class SparseOutlierRegressor(_OutlierBase):
     - "hard": rows within their threshold are fitted by least squares, the others not at all.
     - "scad", "mcp": between the two, with continuous gamma.
 
-    The penalties other than l1 have several local minima. The fit starts from least trimmed squares (FAST-LTS), which
-    stands almost half of the rows being wrong, and descends from there.
+    The penalties other than l1 have several local minima. The fit starts from least trimmed squares (FAST-LTS, from
+    random draws, sensitive directions [3]_ and clusters [6]_), which almost half of the rows cannot deceive as long as
+    the search finds its minimum: dozens of features and 40 % of bad leverage points are too much. It descends from
+    there.
 
     Rows are counted by ``sample_weight``: a row of weight 2 is a row that occurs twice.
 
@@ -461,9 +464,10 @@ class SparseOutlierRegressor(_OutlierBase):
         Penalty on gamma. SCAD ends at 3.7, MCP at 3 thresholds.
     alpha : float or {'bic', 'bonferroni'}, default='bic'
         Threshold in units of the noise scale, positive. Or a rule: "bic" takes the smallest modified BIC [1]_ among 30
-        thresholds of at least 2.5, with at most so many rows flagged as the start can bear (nearly half); "bonferroni"
-        takes the threshold at which all good rows pass with probability 0.99 (Student's t, normal noise). BIC misses
-        fewer outliers, Bonferroni flags fewer good rows: where there are no outliers, usually none.
+        thresholds of at least 2.5, with at most so many rows flagged as the start can bear (nearly half), and for
+        penalties other than l1 none above that of "bonferroni" if there is a choice; "bonferroni" takes the threshold
+        at which all good rows pass with probability 0.99 (Student's t, normal noise). BIC misses fewer outliers,
+        Bonferroni flags fewer good rows: where there are no outliers, usually none.
     coef_alpha : float or 'ebic', default=0.0
         Strength of the l1 penalty on b, in units of y times X, as ``alpha`` of `sklearn.linear_model.Lasso`. More
         features than rows need it. "ebic" takes the smallest extended BIC [4]_ of refits.
@@ -521,7 +525,8 @@ class SparseOutlierRegressor(_OutlierBase):
     alphas_ : ndarray of shape (n_alphas,)
         For ``alpha="bic"`` the thresholds compared, decreasing.
     criterion_ : ndarray of shape (n_alphas,)
-        For ``alpha="bic"`` their modified BIC; infinite where too many rows are flagged.
+        For ``alpha="bic"`` their modified BIC; infinite where too many rows are flagged, and above the threshold of
+        "bonferroni" (penalties other than l1).
     leverage_ : ndarray of shape (n_samples,)
         Leverage of each row among all (of a single one, where the weight is larger); with ``coef_alpha > 0`` in the
         features that the start selects. Zero for rows of weight zero.
@@ -551,6 +556,8 @@ class SparseOutlierRegressor(_OutlierBase):
        Biometrika 95, 759-771.
     .. [5] Alfons, Croux & Gelper (2013), "Sparse least trimmed squares regression for analyzing high-dimensional large
        data sets", Annals of Applied Statistics 7, 226-248.
+    .. [6] Pena, Prieto & Viladomat (2010), "Eigenvectors of a kurtosis matrix as interesting directions to reveal
+       cluster structure", Journal of Multivariate Analysis 101, 1995-2007.
 
     Examples
     --------
