@@ -127,7 +127,8 @@ def outlier_path(
           which on it stays flagged (the others), between the points of the grid too; zero if never. Exact for l1 with
           up to 1,000 rows and ``coef_alpha=0``;
         - ``dual_gaps``, ndarray of shape (n_alphas,): for l1 in units of the objective, else NaN;
-        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged;
+        - ``bic``, ndarray of shape (n_alphas,): modified BIC, infinite where too many rows are flagged and, but for
+          l1, above the threshold that `SparseOutlierRegressor` takes for "bonferroni";
         - ``n_iters``, ndarray of shape (n_alphas,);
         - ``scale``, float: standard deviation of the noise, in units of y;
         - ``leverage``, ndarray of shape (n_samples,).
@@ -259,7 +260,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             dtype=[np.float64, np.float32],
             y_numeric=True,
         )
-        return X, y, check_weights(sample_weight, X)
+        return X, _numbers(y), check_weights(sample_weight, X)
 
     def _take(self, choice, X, y, weights, present, warn):
         """Set the fitted attributes from a chosen fit on the rows present."""
@@ -287,16 +288,22 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         self.n_iter_ = int(max(point.n_iter for point in choice.points))
         self.dual_gap_ = float(fit.gap) * scale * scale
         null = indicator.null_objective()
-        score = np.zeros(n)
-        gamma, entries, leverage = np.zeros(n), np.zeros(n), np.zeros(n)
-        mask = np.zeros(n, dtype=bool)
-        if not indicator.saturated:
-            score[present] = np.abs(fit.residual) / indicator.unit
-        gamma[present] = fit.gamma * scale
-        mask[present] = fit.flagged
-        entries[present] = score[present] if choice.entries is None else choice.entries
-        leverage[present] = indicator.row_leverage()
         absent = np.flatnonzero(~present)
+
+        def full(values):
+            if not len(absent):
+                return values
+            out = np.zeros(n, dtype=values.dtype)
+            out[present] = values
+            return out
+
+        score = np.abs(fit.residual)
+        score /= indicator.unit
+        if indicator.saturated:
+            score[:] = 0.0
+        entries = full(score.copy() if choice.entries is None else choice.entries)
+        score, gamma, mask = full(score), full(fit.gamma * scale), full(fit.flagged)
+        leverage = full(indicator.row_leverage())
         if len(absent) and not indicator.saturated:
             # rows without weight are judged as new ones
             part = X[absent]
@@ -355,7 +362,10 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
     def _scores(self, X, residual):
         """Residuals of new rows in units of their standard deviation."""
         spread = 1.0 if self._distances is None else np.sqrt(1.0 + self._distances(X))
-        return np.abs(residual) / (max(self._unit, 1e-150) * spread)
+        with np.errstate(over="ignore"):
+            # where a target of zeros left no unit, what is not zero is as outlying as can be
+            scores = np.abs(residual) / (max(self._unit, np.finfo(np.float64).tiny) * spread)
+        return np.minimum(scores, np.finfo(np.float64).max)
 
     def predict(self, X):
         """Predict with the linear model.
@@ -395,7 +405,7 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         X, y = validate_data(
             self, X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True, reset=False
         )
-        return self._scores(X, y - self._linear(X))
+        return self._scores(X, _numbers(y) - self._linear(X))
 
     def fit_resample(self, X, y, sample_weight=None):
         """Fit, and return the rows that are not flagged.
@@ -441,8 +451,10 @@ class SparseOutlierRegressor(_OutlierBase):
     - "hard": rows within their threshold are fitted by least squares, the others not at all.
     - "scad", "mcp": between the two, with continuous gamma.
 
-    The penalties other than l1 have several local minima. The fit starts from least trimmed squares (FAST-LTS), which
-    stands almost half of the rows being wrong, and descends from there.
+    The penalties other than l1 have several local minima. The fit starts from least trimmed squares (FAST-LTS, from
+    random draws, sensitive directions [3]_ and clusters [6]_), which almost half of the rows cannot deceive as long as
+    the search finds its minimum: dozens of features and 40 % of bad leverage points are too much. It descends from
+    there.
 
     Rows are counted by ``sample_weight``: a row of weight 2 is a row that occurs twice.
 
@@ -452,9 +464,10 @@ class SparseOutlierRegressor(_OutlierBase):
         Penalty on gamma. SCAD ends at 3.7, MCP at 3 thresholds.
     alpha : float or {'bic', 'bonferroni'}, default='bic'
         Threshold in units of the noise scale, positive. Or a rule: "bic" takes the smallest modified BIC [1]_ among 30
-        thresholds of at least 2.5, with at most so many rows flagged as the start can bear (nearly half); "bonferroni"
-        takes the threshold at which all good rows pass with probability 0.99 (Student's t, normal noise). BIC misses
-        fewer outliers, Bonferroni flags fewer good rows: where there are no outliers, usually none.
+        thresholds of at least 2.5, with at most so many rows flagged as the start can bear (nearly half), and for
+        penalties other than l1 none above that of "bonferroni" if there is a choice; "bonferroni" takes the threshold
+        at which all good rows pass with probability 0.99 (Student's t, normal noise). BIC misses fewer outliers,
+        Bonferroni flags fewer good rows: where there are no outliers, usually none.
     coef_alpha : float or 'ebic', default=0.0
         Strength of the l1 penalty on b, in units of y times X, as ``alpha`` of `sklearn.linear_model.Lasso`. More
         features than rows need it. "ebic" takes the smallest extended BIC [4]_ of refits.
@@ -465,7 +478,9 @@ class SparseOutlierRegressor(_OutlierBase):
         far away in X are not flagged. With "hard" and ``coef_alpha > 0`` the bias of the shrunk fit counts as noise.
     init : {'auto', 'lts', 'huber', 'ols'}, default='auto'
         Start of the penalties other than l1, whose minimum does not depend on it: FAST-LTS ("auto" is that), Huber's
-        estimate, or least squares. With ``coef_alpha > 0`` it is the Lasso of all rows for "ols", else sparse LTS [5]_.
+        estimate, or least squares. With ``coef_alpha > 0`` it is the Lasso of all rows for "ols", else sparse LTS [5]_
+        of half of the rows. Far more features than rows leave room for selections that fit the outliers: it then
+        stands a quarter of outliers at best.
     scale : float or 'auto', default='auto'
         Standard deviation of the noise, in units of y, if known. "auto" estimates it from the LTS fit, whatever the
         penalty, corrected for few rows and for the cut at 2.5 of its reweighting. It may be zero: rows that are not
@@ -510,7 +525,8 @@ class SparseOutlierRegressor(_OutlierBase):
     alphas_ : ndarray of shape (n_alphas,)
         For ``alpha="bic"`` the thresholds compared, decreasing.
     criterion_ : ndarray of shape (n_alphas,)
-        For ``alpha="bic"`` their modified BIC; infinite where too many rows are flagged.
+        For ``alpha="bic"`` their modified BIC; infinite where too many rows are flagged, and above the threshold of
+        "bonferroni" (penalties other than l1).
     leverage_ : ndarray of shape (n_samples,)
         Leverage of each row among all (of a single one, where the weight is larger); with ``coef_alpha > 0`` in the
         features that the start selects. Zero for rows of weight zero.
@@ -540,6 +556,8 @@ class SparseOutlierRegressor(_OutlierBase):
        Biometrika 95, 759-771.
     .. [5] Alfons, Croux & Gelper (2013), "Sparse least trimmed squares regression for analyzing high-dimensional large
        data sets", Annals of Applied Statistics 7, 226-248.
+    .. [6] Pena, Prieto & Viladomat (2010), "Eigenvectors of a kurtosis matrix as interesting directions to reveal
+       cluster structure", Journal of Multivariate Analysis 101, 1995-2007.
 
     Examples
     --------
@@ -628,9 +646,9 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     """Robust regression with the penalties chosen by robust cross-validation.
 
     Fits `SparseOutlierRegressor` for a grid of ``coef_alpha`` (and of ``alpha``, if a list is given) on the training
-    rows of every fold, scores its predictions of the held-out rows, outliers included, by a measure that a few of
-    them do not decide, takes the best mean and fits that on all rows. Shuffle rows whose outliers stand together:
-    a fold in which they are more than a quarter defeats the trimmed score.
+    rows of every fold, scores the predictions of the held-out rows of all folds together, outliers included, by a
+    measure that outliers do not decide, takes the best and fits that on all rows. That outliers stand together in one
+    fold does no harm to the score; that they are more than a quarter of all rows defeats the trimmed one.
 
     Parameters
     ----------
@@ -645,9 +663,10 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         features.
     eps : float, default=0.03
         Smallest coef_alpha of the grid divided by the largest.
-    scoring : {'trimmed', 'tau'} or callable, default='trimmed'
-        Minus the mean of the smallest three quarters of the squared errors; minus the tau scale; or a function of the
-        fitted estimator, X and y whose value is larger for better predictions.
+    scoring : {'tau', 'trimmed'} or callable, default='tau'
+        Minus the tau scale of the errors, which stands nearly half of them being outliers; minus the mean of the
+        smallest three quarters of the squared errors; or a function of the fitted estimator, X and y whose value is
+        larger for better predictions. The first two take the errors of all folds together, a function each fold.
     cv : int, cross-validation generator or iterable, default=None
         How rows are split; None means 5 folds.
     leverage_weights : bool, default=True
@@ -680,7 +699,9 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     best_alpha_ : float or str
         The entry of ``alpha`` chosen.
     score_path_ : ndarray of shape (n_coef_alphas, n_folds) or (n_alphas, n_coef_alphas, n_folds)
-        Scores of the held-out rows; the second shape if a list was given for ``alpha``.
+        Scores of the held-out rows of each fold; the second shape if a list was given for ``alpha``.
+    pooled_score_path_ : ndarray of shape (n_coef_alphas,) or (n_alphas, n_coef_alphas)
+        What decides: the score of the held-out rows of all folds together, for a function its mean over folds.
     coef_ : ndarray of shape (n_features,)
         Coefficients of the final fit.
     intercept_ : float
@@ -748,7 +769,7 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         alpha="bic",
         coef_alphas=10,
         eps=0.03,
-        scoring="trimmed",
+        scoring="tau",
         cv=None,
         leverage_weights=True,
         init="auto",
@@ -823,17 +844,23 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
             grid = coef_alpha_grid(X[rows], y[rows], weights[rows], self.fit_intercept, self.coef_alphas, self.eps)
         splits = self._splits(splitter, X, y, weights)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        scores = Parallel(n_jobs=self.n_jobs)(
+        found = Parallel(n_jobs=self.n_jobs)(
             delayed(_fold_scores)(self._plain(), X, y, weights, train, test, settings, grid, seed, self.scoring)
             for train, test in splits
         )
-        scores = np.moveaxis(np.array(scores), 0, 2)
-        mean = scores.mean(axis=2)
-        if not np.isfinite(mean).any():
+        scores = np.moveaxis(np.array([fold for fold, _ in found]), 0, 2)
+        if callable(self.scoring):
+            pooled = scores.mean(axis=2)
+        else:
+            residuals = np.concatenate([fold for _, fold in found], axis=2)
+            held = np.concatenate([weights[test] for _, test in splits])
+            pooled = np.array([[_score(self.scoring, r, held) for r in rows] for rows in residuals])
+        if not np.isfinite(pooled).any():
             raise ValueError("scoring must give a finite score for at least one fit of every fold; none did.")
-        best, place = np.unravel_index(int(np.nanargmax(np.where(np.isfinite(mean), mean, -np.inf))), mean.shape)
+        best, place = np.unravel_index(int(np.argmax(np.where(np.isfinite(pooled), pooled, -np.inf))), pooled.shape)
         self.coef_alphas_ = grid
         self.score_path_ = scores if is_list else scores[0]
+        self.pooled_score_path_ = pooled if is_list else pooled[0]
         self.best_alpha_ = alphas[best]
         rows = np.flatnonzero(present)
         part = (X, y, weights) if present.all() else (X[rows], y[rows], weights[rows])
@@ -1024,11 +1051,12 @@ def _choose(X, y, weights, setting, coef_alpha, rng):
 
 
 def _fold_scores(plain, X, y, weights, train, test, settings, grid, seed, scoring):
-    """Scores (n_settings, n_coef_alphas) of one fold."""
+    """Scores (n_settings, n_coef_alphas) of one fold, and the residuals (..., n_held_out) that a name scores."""
     rows = train[weights[train] > 0.0]
     part = X[rows], y[rows], weights[rows]
     held = X[test], y[test], weights[test]
     scores = np.full((len(settings), len(grid)), -np.inf)
+    residuals = None if callable(scoring) else np.empty((*scores.shape, len(test)))
     previous = [None] * len(settings)
     for j, coef_alpha in enumerate(grid):
         for i, setting in enumerate(settings):
@@ -1043,12 +1071,16 @@ def _fold_scores(plain, X, y, weights, train, test, settings, grid, seed, scorin
             if callable(scoring):
                 scores[i, j] = scoring(plain, held[0], held[1])
                 continue
-            residual = np.asarray(held[1] - plain._linear(held[0]), dtype=np.float64)
-            if scoring == "tau":
-                scores[i, j] = -robust_scores.tau_scale(residual, held[2])
-            else:
-                scores[i, j] = -robust_scores.trimmed_mean(residual**2, held[2], 0.25)
-    return scores
+            residuals[i, j] = held[1] - plain._linear(held[0])
+            scores[i, j] = _score(scoring, residuals[i, j], held[2])
+    return scores, residuals
+
+
+def _score(scoring, residual, weights):
+    """Larger is better."""
+    if scoring == "tau":
+        return -robust_scores.tau_scale(residual, weights)
+    return -robust_scores.trimmed_mean(residual**2, weights, 0.25)
 
 
 def _resolved_init(init, penalty):
@@ -1064,6 +1096,14 @@ def _check_total(indicator):
             f"sample_weight counts rows, and its sum must be more than the number of coefficients, {indicator.rank}; "
             f"got {indicator.total:g} for {len(indicator.weights)} rows. Multiply it, for a mean of one perhaps."
         )
+
+
+def _numbers(y):
+    """Targets as float64; those of few bits (booleans, small integers, halves) would overflow or be refused later."""
+    try:
+        return np.asarray(y, dtype=np.float64)
+    except ValueError:
+        raise ValueError(f"y must hold numbers; got dtype {y.dtype}.") from None
 
 
 def _checked_alpha(alpha):

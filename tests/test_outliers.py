@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.optimize import minimize
+from sklearn.base import clone
 from sklearn.linear_model import Lasso, LinearRegression, lars_path
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold
 
 from skspar import (
     SparseOutlierRegressor,
@@ -553,7 +555,7 @@ def test_cross_validation_is_robust(rng):
     for scoring in ("trimmed", "tau"):
         model = SparseOutlierRegressorCV(coef_alphas=5, cv=3, scoring=scoring, random_state=0).fit(X, y)
         assert model.score_path_.shape == (5, 3)
-        assert model.coef_alphas_[int(model.score_path_.mean(axis=1).argmax())] == model.coef_alpha_
+        assert model.coef_alphas_[int(model.pooled_score_path_.argmax())] == model.coef_alpha_
         assert model.outlier_mask_[:81:9].all() and model.outlier_mask_.sum() <= 15
         assert np.mean((X @ model.coef_ - 2 * X[:, :3].sum(axis=1)) ** 2) < 0.5
     both = SparseOutlierRegressorCV(coef_alphas=[0.1], alpha=[2.5, "bonferroni"], cv=3, random_state=0).fit(X, y)
@@ -666,3 +668,202 @@ def test_large_problems_with_few_distinct_rows(rng):
     model = SparseOutlierRegressor(alpha=4.0, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.outlier_mask_, np.arange(60_000) < 5000)
     np.testing.assert_allclose(model.coef_, [1, 2], atol=0.02)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_column_whose_mean_hides_another(rng, penalty):
+    # what is left of 1e8 + x is x, but for the rounding of 1e8
+    X, y = data(rng, n=60, p=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        twice = SparseOutlierRegressor(penalty, random_state=0).fit(np.column_stack([X, 1e8 + X[:, 0]]), y)
+    once = SparseOutlierRegressor(penalty, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(twice.outlier_mask_, once.outlier_mask_)
+    np.testing.assert_allclose(twice.outlier_score_, once.outlier_score_, rtol=1e-5, atol=1e-6)
+    assert np.abs(twice.coef_).max() < 100
+
+
+@pytest.mark.parametrize("mean", [1e8, 1e10, 1e12])
+def test_a_mean_as_large_as_the_digits_bear(rng, mean):
+    X, y = data(rng, n=60, p=3)
+    X[:, 0] += mean
+    centred = X - [mean, 0, 0]
+    result, expected = (externally_studentized_residuals(Z, y) for Z in (X, centred))
+    np.testing.assert_allclose(result.loo_residuals, expected.loo_residuals, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(leverage(X), leverage(centred), rtol=1e-9)
+    indicator = DenseIndicator(X, y, np.ones(60), True)
+    np.testing.assert_allclose(indicator.basis.Q.T @ indicator.basis.Q, np.eye(4), atol=1e-12)
+
+
+def test_weights_count_rows_in_the_grid(rng):
+    # many rows far above the thresholds that matter, where the grid follows their scores
+    X, y = data(rng, n=90, n_outliers=20, shift=60.0)
+    y[:20] += rng.uniform(-40, 40, 20)
+    s = rng.integers(0, 4, 90)
+    for penalty in ("hard", "scad"):
+        weighted = outlier_path(X, y, penalty, sample_weight=s, random_state=0)
+        repeated = outlier_path(np.repeat(X, s, axis=0), np.repeat(y, s), penalty, random_state=0)
+        np.testing.assert_allclose(weighted.alphas, repeated.alphas, rtol=1e-9)
+        np.testing.assert_allclose(weighted.bic, repeated.bic, rtol=1e-9)
+        np.testing.assert_allclose(np.repeat(weighted.entry_alphas, s), repeated.entry_alphas, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_exact_fit_without_rounding_errors_does_not_cycle(penalty):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    y[:6] += 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for params in (dict(), dict(alpha=3.0, init="ols"), dict(coef_alpha=0.05, refit=True)):
+            model = SparseOutlierRegressor(penalty, random_state=0, **params).fit(X, y)
+            assert model.outlier_mask_[:6].all()
+
+
+@pytest.mark.parametrize("unit", [1e-152, 1e150])
+@pytest.mark.parametrize("unit_x", [1e-100, 1.0, 1e100])
+def test_extreme_units(rng, unit, unit_x):
+    X, y = data(rng)
+    base = SparseOutlierRegressor(random_state=0).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = SparseOutlierRegressor(random_state=0).fit(X * unit_x, y * unit)
+        scores = model.score_outliers(X * unit_x, y * unit)
+    np.testing.assert_array_equal(model.outlier_mask_, base.outlier_mask_)
+    np.testing.assert_allclose(model.coef_ * (unit_x / unit), base.coef_, rtol=1e-9)
+    np.testing.assert_allclose(scores, base.score_outliers(X, y), rtol=1e-6)
+
+
+def test_scores_after_a_target_of_zeros(rng):
+    X = rng.standard_normal((30, 2))
+    model = SparseOutlierRegressor(random_state=0).fit(X, np.zeros(30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = model.score_outliers(X[:2], np.array([0.0, 1e3]))
+    assert scores[0] == 0 and np.isfinite(scores[1]) and scores[1] > 1e100
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.float16])
+def test_targets_of_few_bits(rng, dtype):
+    X = rng.standard_normal((60, 3))
+    y = np.clip(np.round(20 * X[:, 0] + 60), 0, 120).astype(dtype)
+    s = np.where(np.arange(60) < 3, 0.0, 1.0)
+    expected = SparseOutlierRegressor("l1", alpha=2.0, random_state=0).fit(X, y.astype(float), s)
+    model = SparseOutlierRegressor("l1", alpha=2.0, random_state=0).fit(X, y, s)
+    np.testing.assert_allclose(model.coef_, expected.coef_)
+    np.testing.assert_allclose(model.score_outliers(X, y), expected.score_outliers(X, y.astype(float)))
+
+
+def test_targets_that_are_words(rng):
+    X, y = data(rng, n=40)
+    by_folds = SparseOutlierRegressorCV(coef_alphas=[0.1], alpha=3.0, cv=2, random_state=0)
+    for model in (SparseOutlierRegressor(random_state=0), by_folds):
+        expected = clone(model).fit(X, y.round(3)).coef_
+        np.testing.assert_array_equal(model.fit(X, y.round(3).astype(str)).coef_, expected)
+        with pytest.raises(ValueError, match="y must hold numbers"):
+            model.fit(X, np.full(40, "a"))
+
+
+def test_cross_validation_stands_outliers_that_stand_together():
+    # the first fold holds nothing else; with the means of folds it decided
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 12))
+    X[:10] *= 10
+    signal = 2 * X[:, :3].sum(axis=1)
+    y = signal + 0.5 * rng.standard_normal(80)
+    y[:10] = -5 * signal[:10]
+    for scoring in ("tau", "trimmed"):
+        model = SparseOutlierRegressorCV(
+            coef_alphas=[10.0, 0.3, 0.1], alpha=3.0, cv=KFold(8), scoring=scoring, random_state=0
+        ).fit(X, y)
+        assert model.pooled_score_path_.shape == (3,)
+        assert np.mean((model.predict(X[10:]) - signal[10:]) ** 2) < 1.0
+        of_means = model.score_path_.mean(axis=1).argmax()
+        assert of_means != model.pooled_score_path_.argmax()
+
+
+def test_cross_validation_with_a_third_of_outliers():
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((100, 30))
+        signal = 2 * X[:, :3].sum(axis=1)
+        y = signal + 0.5 * rng.standard_normal(100)
+        rows = rng.permutation(100)[:33]
+        y[rows] += rng.choice([-1, 1], 33) * rng.uniform(20, 100, 33)
+        model = SparseOutlierRegressorCV(coef_alphas=5, alpha=3.0, cv=2, random_state=0).fit(X, y)
+        # of 12; what is left is the bias of the penalty
+        assert np.mean((model.predict(X) - signal) ** 2) < 4.0
+        assert model.outlier_mask_[rows].all()
+
+
+def test_scores_of_folds_and_of_all_rows(rng):
+    X, y = data(rng)
+    model = SparseOutlierRegressorCV(coef_alphas=[0.3, 0.1], alpha=3.0, cv=KFold(4), random_state=0).fit(X, y)
+    for j, coef_alpha in enumerate(model.coef_alphas_):
+        errors = np.empty(80)
+        for k, (train, test) in enumerate(KFold(4).split(X)):
+            fold = SparseOutlierRegressor(alpha=3.0, coef_alpha=coef_alpha, random_state=0).fit(X[train], y[train])
+            errors[test] = y[test] - fold.predict(X[test])
+            assert model.score_path_[j, k] == pytest.approx(-tau_scale(errors[test], np.zeros(20)), rel=1e-4)
+        assert model.pooled_score_path_[j] == pytest.approx(-tau_scale(errors, np.zeros(80)), rel=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1e-4])
+def test_l1_with_thresholds_far_below_the_noise(alpha):
+    # rows jump from one side to the other in a step
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, y = data(rng, n=60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = SparseOutlierRegressor("l1", alpha=alpha, scale=1.0, leverage_weights=False).fit(X, y)
+        assert 0 <= model.dual_gap_ <= 1e-9
+        u = np.clip(y - model.predict(X), -alpha, alpha)
+        np.testing.assert_allclose(with_ones(X).T @ u, 0, atol=1e-9 * np.abs(X).sum())
+
+
+def test_bound_of_the_gap_is_a_bound(rng):
+    X, y = data(rng, n=200)
+    problem = DenseIndicator(X, y, np.ones(200), True)
+    thresholds = np.full(200, 0.05)
+    for max_iter in (1, 2, 3, 100):
+        found = problem.problem.minimise("l1", thresholds, problem.problem.least_squares(), max_iter)
+        exact = problem.problem.huber_gap(found, thresholds)
+        size = np.linalg.norm(found.gradient)
+        longest = np.sqrt(problem.basis.lengths.max())
+        bound = size * (longest / 0.05 * found.loss + np.linalg.norm(found.residual))
+        assert exact <= bound * (1 + 1e-9) + 1e-15
+
+
+def test_newton_from_a_part_of_the_rows_ends_at_the_same_fit(rng):
+    X = rng.standard_normal((70_000, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(70_000)
+    y[:7000] += 10
+    model = SparseOutlierRegressor("l1", alpha=1.35, scale=1.0, leverage_weights=False).fit(X, y)
+    expected, _ = huber_minimum(with_ones(X), y, np.ones(70_000), np.full(70_000, 1.35))
+    np.testing.assert_allclose(np.r_[model.intercept_, model.coef_], expected, atol=1e-8)
+    assert model.dual_gap_ <= 1e-12
+
+
+@pytest.mark.parametrize("n, p", [(300, 30), (2000, 20), (20_000, 10)])
+def test_a_cluster_of_many_bad_leverage_points(n, p):
+    # nearly every draw of a few rows hits the cluster, and a plane through it is cheap for BIC
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p))
+    y = X.sum(axis=1) + rng.standard_normal(n)
+    k = (3 * n) // 10
+    X[:k] = 8 + 0.2 * rng.standard_normal((k, p))
+    y[:k] = -30 + rng.standard_normal(k)
+    for penalty in ("hard", "scad", "mcp"):
+        model = SparseOutlierRegressor(penalty, random_state=0).fit(X, y)
+        assert model.outlier_mask_[:k].all() and model.outlier_mask_[k:].mean() < 0.03
+        assert model.alpha_ < 6 and model.scale_ == pytest.approx(1, rel=0.15)
+
+
+def test_many_outliers_in_y(rng):
+    X = rng.standard_normal((60_000, 10))
+    y = X.sum(axis=1) + rng.standard_normal(60_000)
+    y[:27_000] += 20 + 5 * rng.standard_normal(27_000)
+    model = SparseOutlierRegressor(random_state=0).fit(X, y)
+    assert model.outlier_mask_[:27_000].mean() > 0.99 and model.outlier_mask_[27_000:].mean() < 0.02

@@ -4,7 +4,7 @@
 The losses are what is left of ``(r - g)^2 / 2 + P(|g|)`` when g is chosen best; ``psi(r) = r - g`` is their slope:
 
     zone 0, slope 1     |r| <= t                 psi = r             all
-    zone 1, constant    t < |r| (< 2 t: SCAD)    psi = t sign(r)     l1, SCAD
+    zone 1, constant    t < |r| (< 2 t: SCAD)    psi = t sign(r)     l1, SCAD; -1 where r is negative
     zone 2, falling     up to a t                psi = (a t - |r|) / (a - 1) sign(r) (MCP), / (a - 2) (SCAD)
     zone 3, nothing     beyond                   psi = 0             hard, SCAD, MCP
 """
@@ -35,7 +35,7 @@ cdef inline signed char _piece(double r, double t, int kind, double a, double *p
     if kind == L1 or (kind == SCAD and size <= 2.0 * t):
         psi[0] = sign * t
         loss[0] = t * size - 0.5 * t * t
-        return 1
+        return 1 if r > 0.0 else -1
     if kind == HARD or size > end:
         psi[0] = 0.0
         loss[0] = 0.5 * t * t * (1.0 if kind == HARD else a + 1.0 if kind == SCAD else a)

@@ -59,15 +59,19 @@ def centred_gram(const floating[:, :] X, const double[::1] origin, const double[
 
 
 def centred_product(
-    const floating[:, :] X, const double[::1] origin, const double[::1, :] T, Py_ssize_t first, double[:, ::1] out
+    const floating[:, :] X,
+    const double[::1] origin,
+    const double[::1, :] T,
+    Py_ssize_t first,
+    double constant,
+    double[:, ::1] out,
+    double[::1] lengths,
 ):
-    """``out[:, first:] = (X - origin) T``."""
-    cdef Py_ssize_t n = X.shape[0], p = X.shape[1], b, start, size
+    """Write ``(X - origin) T`` after ``first`` columns of a constant, and the squared lengths of these rows."""
+    cdef Py_ssize_t n = X.shape[0], p = X.shape[1], b, i, j, start, size
     cdef int width = <int> p, rows, k = <int> T.shape[1], lead = <int> out.shape[1]
-    cdef double one = 1.0, zero = 0.0
-    if p == 0 or n == 0 or k == 0:
-        return
-    cdef double *block = <double *> malloc(BLOCK * p * sizeof(double))
+    cdef double one = 1.0, zero = 0.0, total
+    cdef double *block = <double *> malloc((BLOCK * p + 1) * sizeof(double))
     if block == NULL:
         raise MemoryError()
     with nogil:
@@ -75,10 +79,18 @@ def centred_product(
             start = b * BLOCK
             size = min(BLOCK, n - start)
             rows = <int> size
-            _read(X, &origin[0], start, size, block)
-            # out' = T' Z'
-            dgemm("T", "N", &k, &rows, &width, &one, <double *> &T[0, 0], &width, block, &width, &zero,
-                  &out[start, first], &lead)
+            if k > 0:
+                _read(X, &origin[0], start, size, block)
+                # out' = T' Z'
+                dgemm("T", "N", &k, &rows, &width, &one, <double *> &T[0, 0], &width, block, &width, &zero,
+                      &out[start, first], &lead)
+            for i in range(start, start + size):
+                total = 0.0
+                for j in range(first):
+                    out[i, j] = constant
+                for j in range(lead):
+                    total += out[i, j] * out[i, j]
+                lengths[i] = total
     free(block)
 
 

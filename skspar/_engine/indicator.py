@@ -130,14 +130,13 @@ class DenseIndicator:
         if known is None and penalty == "l1" and self.total > LARGE:
             # the scale alone does not need all rows: with twenty thousand it is good to half a per cent
             known = self._scale_of_some_rows(random_state)
-        ols = problem.least_squares()
         robust = first = None
         if self.saturated:
-            first, robust = 0.0, ols
+            first, robust = 0.0, problem.least_squares()
         elif known is None or (init == "lts" and penalty != "l1"):
             robust, objective = least_trimmed_squares(problem, random_state)
             first = raw_scale(objective, self.total, self.rank)
-        rounding = self._rounding(robust if robust is not None else ols, known if known is not None else first)
+        rounding = self._rounding(robust, known if known is not None else first)
         self.rounding = rounding
         if robust is not None:
             clean = clean_rows(problem, robust, first, rounding, known, penalty == "l1" or init != "lts")
@@ -150,12 +149,12 @@ class DenseIndicator:
             leverage = self.row_leverage()
             spread = np.sqrt(np.where(1.0 - leverage > SATURATED, 1.0 - leverage, 1.0))
             everything = np.ones(len(self.weights), dtype=bool)
-            self.clean = CleanRows(everything, ols, sigma, spread, np.eye(self.rank), self.total)
+            self.clean = CleanRows(everything, None, sigma, spread, np.eye(self.rank), self.total)
         else:
             if init != "lts":
-                start = ols
+                start = problem.least_squares()
                 if init == "huber" and sigma > rounding:
-                    start = problem.minimise("l1", np.full(len(self.weights), 1.345 * sigma), ols).beta
+                    start = problem.minimise("l1", np.full(len(self.weights), 1.345 * sigma), start).beta
                 clean = clean_rows(problem, start, sigma, rounding, sigma)
             self.clean = clean
         spread = self.clean.spread if leverage_weights else np.ones(len(self.weights))
@@ -166,7 +165,9 @@ class DenseIndicator:
 
     def _scale_of_some_rows(self, random_state):
         """The scale estimated from a part of the rows; None if there is no good part or no noise."""
-        rows = some_rows(self.problem, 0.4 * LARGE)
+        # leverage does not depend on the targets, nor on the units of anything
+        rows = some_rows(self.problem, 0.4 * LARGE, self.basis.lengths)
+        rows = some_rows(self.problem, 0.4 * LARGE) if rows is None else rows
         if rows is None:
             return None
         weights = self.weights[rows]
@@ -174,18 +175,18 @@ class DenseIndicator:
         part = MEstimation(basis.Q, self.problem.y[rows], weights)
         beta, objective = least_trimmed_squares(part, random_state)
         first = raw_scale(objective, float(weights.sum()), basis.rank)
-        rounding = self._rounding(self.problem.least_squares(), first)
+        rounding = self._rounding(None, first)
         if basis.rank < self.rank or first <= rounding:
             return None
         return clean_rows(part, beta, first, rounding, None, True).scale
 
     def _rounding(self, beta, scale):
-        """What rounding may leave of a residual that is zero, given the fit."""
+        """What rounding may leave of a residual that is zero, given the fit (None: least squares)."""
         rounding = self.response.rounding
         if scale is None or scale > 1e-4:
             return rounding
         # the data were rounded too: a column of a million millions has steps of 1e-4
-        coef, _ = self.basis.coefficients(beta)
+        coef, _ = self.basis.coefficients(self.problem.least_squares() if beta is None else beta)
         largest = np.abs(self._X).max(axis=0).astype(np.float64) if self._X.shape[1] else np.zeros(0)
         eps = float(np.finfo(self._X.dtype).eps) if self._X.dtype.kind == "f" else EPS
         return rounding + 4.0 * max(eps, EPS) * float(np.abs(coef) @ largest)
@@ -207,12 +208,12 @@ class DenseIndicator:
         if top <= 4.0 * smallest:
             return np.geomspace(top, smallest, n_alphas)
         near = np.geomspace(4.0 * smallest, smallest, max(2, (2 * n_alphas) // 3))
-        beta = self.clean.beta
-        score = np.sort(np.abs(self.response.values - product(self.problem.Q, beta)) / self.unit)
-        score = score[(score > near[0]) & (score < top)]
+        beta = self.problem.least_squares() if self.penalty == "l1" else self.clean.beta
+        score = np.abs(self.response.values - product(self.problem.Q, beta)) / self.unit
+        rows = np.flatnonzero((score > near[0]) & (score < top))
         n_far = n_alphas - len(near) - 1
-        if self.penalty != "l1" and len(score) > 1 and n_far > 0:
-            far = np.unique(np.quantile(score, np.linspace(1.0, 0.0, n_far + 1)[1:], method="lower") * (1.0 - 1e-12))
+        if self.penalty != "l1" and len(rows) > 1 and n_far > 0:
+            far = _spaced_values(score[rows], self.weights[rows], n_far) * (1.0 - 1e-12)
         else:
             far = np.geomspace(top, near[0], n_far + 2)[1:-1]
         return np.unique(np.concatenate([[top], far, near]))[::-1]
@@ -230,7 +231,7 @@ class DenseIndicator:
             residual = np.zeros(len(self.weights))
             return IndicatorFit(alpha, beta, residual, residual.copy(), residual != 0.0, 0.0, 0, True)
         if self.penalty == "l1":
-            start = self.problem.least_squares() if previous is None else previous.beta
+            start = self.problem.sampled_start("l1", thresholds) if previous is None else previous.beta
             if self.exact and self._robust is not None:
                 # thresholds at the level of rounding: least absolute deviations, usually the exact fit itself
                 start = self._robust
@@ -241,7 +242,8 @@ class DenseIndicator:
         gamma = np.where(flagged, threshold(minimum.residual, thresholds, self.penalty), 0.0)
         gap = np.nan
         if self.penalty == "l1":
-            gap = self.problem.huber_gap(minimum, thresholds) / self.total
+            longest = float(np.sqrt(self.basis.lengths.max(initial=0.0)))
+            gap = self.problem.huber_gap(minimum, thresholds, longest) / self.total
         return IndicatorFit(
             alpha, minimum.beta, minimum.residual, gamma, flagged, gap, minimum.n_iter, minimum.converged
         )
@@ -289,7 +291,7 @@ class DenseIndicator:
     def row_leverage(self):
         """Leverage of each row among all rows, that of a single one where the weight says that there are several."""
         if self._leverage is None:
-            self._leverage = np.minimum(self.weights, 1.0) * squared_lengths(self.problem.Q)
+            self._leverage = np.minimum(self.weights, 1.0) * self.basis.lengths
         return self._leverage
 
     def distances(self):
@@ -309,6 +311,17 @@ class Distances:
         part = X if self.columns is None else X[:, self.columns]
         part = part.toarray() if hasattr(part, "toarray") else part
         return squared_lengths(self.coordinates(part), self.whiten)
+
+
+def _spaced_values(values, weights, count):
+    """At most ``count`` of the values, below the largest, with about equal weight between neighbours."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    shares = np.arange(count) / count
+    places = np.searchsorted(cumulative, shares * cumulative[-1] * (1.0 + 1e-12), side="right")
+    chosen = values[order[np.minimum(places, len(order) - 1)]]
+    # equal rows have equal values but for rounding
+    return chosen[np.concatenate([[True], np.diff(chosen) > 1e-9 * chosen[1:]])]
 
 
 def note_entries(entries, before, fit, unit, penalty):

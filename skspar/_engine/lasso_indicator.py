@@ -10,8 +10,9 @@ from .m_estimation import FALL, KINDS, SHAPE, apply_loss, solve, threshold
 from .penalty import BlockPenalty
 from .robust_scale import SATURATED, CleanRows, trimmed_factor
 
-# Share of the rows that the start fits: sparse LTS (Alfons, Croux & Gelper 2013) trades breakdown for efficiency.
-COVERAGE = 0.75
+# Share of the rows that the start fits. Sparse LTS (Alfons, Croux & Gelper 2013) takes three quarters, for efficiency;
+# here the rounds of judging and selecting that follow bring it back, and half stands more outliers.
+COVERAGE = 0.5
 N_STARTS = 20
 N_KEPT = 3
 # Largest number of rounds of selecting features and judging rows.
@@ -125,7 +126,7 @@ class LassoIndicator:
             coef, intercept = self._lasso(np.ones(n))
         else:
             coef, intercept = self._start(random_state, previous, n_starts)
-        # the Lasso of three quarters of the rows selects, least squares on the selection tells good rows, and the Lasso
+        # the Lasso of half of the rows selects, least squares on the selection tells good rows, and the Lasso
         # of all of these selects better
         for step in range(STEPS):
             self._judge(coef, intercept, known, leverage_weights, random_state)

@@ -13,7 +13,7 @@ a Gram matrix of those outside zone 0. No n x n matrix is formed.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh, lapack
+from scipy.linalg import eigh, lapack, solve_triangular
 
 from ._blas import product, symmetric
 from ._m_estimation import KINDS, apply_loss, evaluate
@@ -37,6 +37,8 @@ class Minimum:
     zone : ndarray of int8
         Zero for the rows within their threshold.
     loss : float
+    gradient : ndarray of shape (k,)
+        ``Q'`` times the influences of the rows.
     n_iter : int
     converged : bool
     """
@@ -45,6 +47,7 @@ class Minimum:
     residual: np.ndarray
     zone: np.ndarray
     loss: float
+    gradient: np.ndarray
     n_iter: int
     converged: bool
 
@@ -97,6 +100,32 @@ class MEstimation:
             beta = beta + solve(gram, residual_gradient(self.Q, self.y, beta, kept, residual))
         return beta
 
+    def _gram_within(self, zone, last_zone, last_gram):
+        """``gram_without`` the rows outside zone 0; from that for other zones where few rows differ."""
+        if last_gram is not None:
+            moved = np.flatnonzero((zone != 0) != (last_zone != 0))
+            if 8 * len(moved) < len(zone):
+                part = self.Q[moved]
+                change = np.where(zone[moved] == 0, self.weights[moved], -self.weights[moved])
+                return symmetric(last_gram + product(part.T, part * change[:, None]))
+        return self.gram_without(np.where(zone == 0, 0.0, self.weights))
+
+    def sampled_start(self, penalty, thresholds, count=20_000):
+        """The minimum for every so many-th row, from where that for all rows is near; least squares of few rows."""
+        step = len(self.y) // count
+        if step < 2 or self._ols is not None:
+            return self.least_squares()
+        rows = slice(None, None, step)
+        Q, weights = np.ascontiguousarray(self.Q[rows]), np.ascontiguousarray(self.weights[rows])
+        factor, info = lapack.dpotrf(symmetric(weighted_gram(Q, weights)), lower=1)
+        if info != 0 or np.diag(factor).min() <= 1e-4 * np.diag(factor).max():
+            return self.least_squares()
+        part = MEstimation(
+            np.ascontiguousarray(solve_triangular(factor, Q.T, lower=True).T), self.y[rows], weights, self.resolution
+        )
+        found = part.minimise(penalty, np.ascontiguousarray(thresholds[rows]), part.least_squares())
+        return solve_triangular(factor, found.beta, lower=True, trans=1)
+
     def minimise(self, penalty, thresholds, start, max_iter=100):
         """Newton steps from ``start``; for SCAD and MCP reweighted least squares leads to where Newton is safe.
 
@@ -113,20 +142,23 @@ class MEstimation:
         loss, _, gradient = at(beta)
         falls = penalty in ("scad", "mcp")
         newton, converged, n_iter = not falls, False, 0
+        gram, gram_zone = None, None
         # steps below this are rounding; one wild entry of y must not make it large
         least = min(1e-13 * self._size, 1e-12 * np.sqrt(_dot(self.weights, thresholds**2)))
         least = max(least, 0.01 * self.resolution * np.sqrt(self.weights.sum()))
         while n_iter < max_iter and not converged:
             n_iter += 1
-            if newton:
-                removed = np.where(zone == 0, 0.0, self.weights)
-                if falls:
-                    removed[zone == 2] *= 1.0 + FALL[penalty]
+            if not falls:
+                gram = self._gram_within(zone, gram_zone, gram)
+                gram_zone = zone.copy()
             else:
                 removed = np.where(zone == 0, 0.0, self.weights)
-                outside = np.flatnonzero(zone)
-                removed[outside] -= influence[outside] / residual[outside]
-            gram = self.gram_without(removed)
+                if newton:
+                    removed[zone == 2] *= 1.0 + FALL[penalty]
+                else:
+                    outside = np.flatnonzero(zone)
+                    removed[outside] -= influence[outside] / residual[outside]
+                gram = self.gram_without(removed)
             if falls and newton and not _positive(gram):
                 newton = False
                 continue
@@ -148,21 +180,25 @@ class MEstimation:
                     # a step that cannot lower the loss: there is nothing left but rounding
                     converged = before - loss <= 4.0 * EPS * before and length * size <= 1e4 * least
                 else:
+                    # reweighted least squares never raises the loss: where it seems to, that is rounding
+                    converged = not newton
                     newton = False
                     loss, _, gradient = at(beta)
                 continue
             beta, loss, gradient = beta + step, new_loss, new_gradient
             if newton and changed == 0:
                 # exact up to rounding, which one more step with the same matrix takes away
-                beta = beta + solve(gram, gradient, floor=1e-8 if penalty == "l1" else None)
-                loss, _, gradient = at(beta)
+                step = solve(gram, gradient, floor=1e-8 if penalty == "l1" else None)
+                if float(np.linalg.norm(step)) > 0.01 * least:
+                    beta = beta + step
+                    loss, _, gradient = at(beta)
                 converged = True
             elif size <= least:
                 converged = True
             elif falls and not newton:
                 # near enough that a Newton step stays with this minimum
                 newton = size <= 0.1 * np.sqrt(_dot(self.weights, thresholds**2))
-        return Minimum(beta, residual, zone, loss, n_iter, converged)
+        return Minimum(beta, residual, zone, loss, gradient, n_iter, converged)
 
     def _line_search(self, residual, along, thresholds):
         """Minimise Huber's loss of ``residual - t along`` over t: its slope is increasing and piecewise linear."""
@@ -193,13 +229,21 @@ class MEstimation:
                 return t
         return low if abs(slope_low) < abs(slope_high) else high
 
-    def huber_gap(self, minimum, thresholds):
-        """Duality gap of an l1 solution, and the least squares objective it may be compared with.
+    def huber_gap(self, minimum, thresholds, longest=np.inf):
+        """Duality gap of an l1 solution, or a bound on it that is as good as rounding.
 
         The dual is ``max sum_i (u_i y_i - u_i^2 / (2 s_i))`` over u with ``Q'u = 0`` and ``|u_i| <= s_i t_i``: the
-        influences, made orthogonal to Q and shortened.
+        influences, made orthogonal to Q and shortened. With g = Q'u of the influences, orthogonality moves u_i by
+        ``s_i q_i'g``, so that ``c = 1 / (1 + d)``, ``d = ||g|| max_i ||q_i|| / t_i`` shortens enough. As the loss is
+        ``u'r - sum_i u_i^2 / (2 s_i)`` of the influences, the gap is at most ``d loss + ||g|| (r'Sr)^(1/2)``: known
+        without a pass over Q. ``longest`` is the largest length of a row q_i.
         """
         s, r = self.weights, minimum.residual
+        size = float(np.linalg.norm(minimum.gradient))
+        bound = size * (longest / max(thresholds.min(initial=np.inf), 1e-300) * minimum.loss)
+        bound += size * np.sqrt(np.einsum("i,i,i->", s, r, r))
+        if bound <= 1e-13 * self._size**2:
+            return float(bound)
         u = s * np.clip(r, -thresholds, thresholds)
         u -= s * product(self.Q, product(self.Q.T, u))
         limit = s * thresholds

@@ -80,24 +80,38 @@ class Choice:
 def follow(indicator, alphas, max_iter, features=None, coef_alpha=0.0):
     """Fits along decreasing thresholds; the chosen one has the smallest modified BIC.
 
-    One fit at a time is kept whole, so that a path takes no more memory than its flagged rows.
+    Rows above the threshold that "bonferroni" takes are no matter of weighing: above it the criterion is infinite,
+    unless all fits below flag too many. By BIC alone a plane through many outliers is cheaper than flagging them, at
+    log m each. (Huber's fit has no robust start for such a verdict to rely on.)
+
+    One or two fits at a time are kept whole, so that a path takes no more memory than its flagged rows.
     """
     points, criterion = [], []
     entries = np.zeros(len(indicator.weights))
-    before = best = None
+    weighs_all = indicator.penalty == "l1" or indicator.saturated
+    limit = np.inf if weighs_all else indicator.significant_alpha() * (1.0 + 1e-12)
+    before = best = above = None
     for alpha in alphas:
         fit = indicator.fit(float(alpha), max_iter, before)
         indicator.note_entries(entries, before, fit)
         # without noise there is nothing to weigh: the smallest threshold tells rounding from the rest
         value = -len(points) if indicator.exact else modified_bic(indicator, fit)
+        if alpha <= limit < np.inf and above is None and points and points[-1].alpha > limit:
+            above, best = best, None
         # of thresholds that flag the same rows the largest, whatever rounding says
         if best is None or value < best[0] - (1e-9 * abs(best[0]) if np.isfinite(best[0]) else 0.0):
             best = value, fit
         criterion.append(0.0 if indicator.exact else value)
         points.append(PathPoint.of(fit))
         before = fit
+    criterion = np.array(criterion)
+    if above is not None:
+        if np.isfinite(best[0]):
+            criterion[np.asarray(alphas) > limit] = np.inf
+        else:
+            best = above
     entries = indicator.final_entries(entries, points[-1].alpha)
-    return Choice(indicator, best[1], points, np.array(criterion), entries, features, coef_alpha)
+    return Choice(indicator, best[1], points, criterion, entries, features, coef_alpha)
 
 
 def choose_alpha(indicator, setting, features=None, coef_alpha=0.0):

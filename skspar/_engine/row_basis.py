@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import cholesky, eigvalsh, qr, solve_triangular, svd
 
 from ._blas import product, symmetric
-from ._row_blocks import centred_gram, centred_product
+from ._row_blocks import centred_gram, centred_product, squared_lengths
 from .design import pieces
 
 EPS = np.finfo(np.float64).eps
@@ -58,39 +58,54 @@ class RowBasis:
         scale = np.divide(1.0, sizes, out=np.zeros(p), where=sizes > 0.0)
         C = G[np.ix_(kept, kept)] * np.outer(scale[kept], scale[kept])
         values = eigvalsh(C) if len(kept) else np.ones(1)
-        self._minimum_norm = None
+        self._minimum_norm = self._lengths = None
+        self._offset = None
+        # a mean is known to its last digit only, which matters where a column varies in its last digits
+        doubt = EPS * np.sqrt(self.total) * np.abs(self.mean) * scale
         if n > p and len(kept) == p and values[0] > 1e-7 * max(1.0, values[-1]):
             self.map = np.asfortranarray(_upper_inverse(C) * scale[:, None])
-            self.Q = self._with_constant(n, p)
-            centred_product(X, self.mean, self.map, first, self.Q)
+            self.Q, self._lengths = np.empty((n, first + p)), np.empty(n)
+            centred_product(X, self.mean, self.map, first, 1.0 / np.sqrt(self.total), self.Q, self._lengths)
             if values[0] < 1e-2 * values[-1]:
                 # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
                 again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(p), weights)[0]))
                 for piece in pieces(n, p):
                     self.Q[piece, first:] = product(self.Q[piece, first:], again)
                 self.map = product(self.map, again)
+                self._lengths = None
+            if fit_intercept and doubt.max(initial=0.0) > 1e-14:
+                self._offset = np.einsum("i,ij->j", weights, self.Q[:, first:]) / self.total
+                self.Q[:, first:] -= self._offset
+                self._lengths = None
         else:
             root = np.sqrt(weights)
             A = (np.asarray(X[:, kept], dtype=np.float64) - self.mean[kept]) * scale[kept]
+            offset = np.einsum("i,ij->j", weights, A) / self.total if fit_intercept else np.zeros(len(kept))
+            A -= offset
             A *= root[:, None]
             U, sd, Vt = svd(A, full_matrices=False) if A.size else (np.zeros((n, 0)), np.zeros(0), np.zeros((0, 0)))
-            r = int(np.sum(sd > EPS * max(n, len(kept)) * sd.max(initial=0.0)))
+            # nor is a direction without variation but for the rounding of the columns one to fit
+            least = np.maximum(EPS * max(n, len(kept)) * sd.max(initial=0.0), 4.0 * np.sqrt(Vt**2 @ doubt[kept] ** 2))
+            r = int(np.argmin(np.append(sd > least, False)))
             self.map = np.zeros((p, r))
             self.map[kept] = scale[kept, None] * Vt[:r].T / sd[:r]
-            self.Q = self._with_constant(n, r)
+            self.Q = np.empty((n, first + r))
+            self.Q[:, :first] = 1.0 / np.sqrt(self.total)
             self.Q[:, first:] = U[:, :r] / root[:, None]
+            if fit_intercept:
+                self._offset = Vt[:r] @ offset / sd[:r]
             if r < p:
                 rows = np.zeros((p, r))
                 rows[kept] = Vt[:r].T / scale[kept, None]
                 self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
         self.rank = self.Q.shape[1]
 
-    def _with_constant(self, n, k):
-        """Room for coordinates; the first is constant where there is an intercept."""
-        first = int(self.fit_intercept)
-        Q = np.empty((n, first + k))
-        Q[:, :first] = 1.0 / np.sqrt(self.total)
-        return Q
+    @property
+    def lengths(self):
+        """Squared lengths of the rows q_i."""
+        if self._lengths is None:
+            self._lengths = squared_lengths(self.Q)
+        return self._lengths
 
     def coefficients(self, betas):
         """Coefficients (p,) and intercept for ``Q beta``; of minimum norm where they are not unique."""
@@ -101,20 +116,24 @@ class RowBasis:
         intercept = 0.0
         if self.fit_intercept:
             intercept = float(betas[0] / np.sqrt(self.total) - self.mean @ coef)
+            if self._offset is not None:
+                intercept -= float(self._offset @ betas[first:])
         return coef, intercept
 
     def coordinates(self):
         """The map from rows to coordinates, without the rows."""
-        return Coordinates(self.mean, self.map, 1.0 / np.sqrt(self.total) if self.fit_intercept else None)
+        constant = 1.0 / np.sqrt(self.total) if self.fit_intercept else None
+        return Coordinates(self.mean, self.map, constant, self._offset)
 
 
 @dataclass
 class Coordinates:
-    """Coordinates of other rows: ``(x - mean)' map``, after a constant where there is an intercept."""
+    """Coordinates of other rows: ``(x - mean)' map - offset``, after a constant where there is an intercept."""
 
     mean: np.ndarray
     map: np.ndarray
     constant: float | None
+    offset: np.ndarray | None
 
     def __call__(self, X):
         first = int(self.constant is not None)
@@ -123,6 +142,8 @@ class Coordinates:
             out[:, 0] = self.constant
         for piece in pieces(X.shape[0], X.shape[1]):
             out[piece, first:] = product(X[piece] - self.mean, self.map) if self.map.size else 0.0
+        if self.offset is not None:
+            out[:, first:] -= self.offset
         return out
 
 
