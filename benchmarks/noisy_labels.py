@@ -167,6 +167,7 @@ def gaussian_classes(kind, seed, n=1000, p=10):
     return X, y
 
 
+LEVELS = (0.05, 0.1, 0.2)
 CLASSES = ("5 classes", "2 classes, Bayes error 5 %", "2 classes, Bayes error 15 %")
 
 
@@ -183,7 +184,7 @@ def _oracle(is_wrong, quality, level, of_flagged):
     return right[allowed[-1]] if len(allowed) else 0
 
 
-def error_rates(n_runs, noise="symmetric", cut="fdr", levels=(0.05, 0.1, 0.2), classes=CLASSES, rates=(0.0, *RATES)):
+def error_rates(n_runs, noise="symmetric", cut="fdr", levels=LEVELS, classes=CLASSES, rates=(0.0, *RATES)):
     rows = []
     for kind in classes:
         for rate in rates:
@@ -205,7 +206,8 @@ def error_rates(n_runs, noise="symmetric", cut="fdr", levels=(0.05, 0.1, 0.2), c
                         proportion = (chosen & bad).sum() / max(chosen.sum(), 1)
                         if cut == "fsr" and not detector.valid_cut_:
                             proportion = np.nan
-                        power = (chosen & ~bad).sum() / oracle if oracle else np.nan
+                        promised = cut == "fdr" or detector.valid_cut_
+                        power = (chosen & ~bad).sum() / oracle if oracle and promised else np.nan
                         values[level].append((proportion, power, mask.any()))
             row = [kind, noise, f"{rate:.0%}"]
             for level in levels:
@@ -343,7 +345,7 @@ def tables(quick, wanted):
     if wanted("Detection, non-linear"):
         results = detection(2, True, ("wine",)) if quick else detection(3, True)
         yield "Detection, non-linear", (*header, *next(iter(results.values()))), list(detection_rows(results))
-    n_runs = 5 if quick else 200
+    n_runs = 6 if quick else 200
     header = ["data", "noise", "rate"]
     for level in ("0.05", "0.1", "0.2"):
         header += [f"level {level}", "of oracle", "flags any"]
@@ -358,7 +360,7 @@ def tables(quick, wanted):
         title = f"False selection rate, {noise}"
         if wanted(title):
             classes = CLASSES if noise == "symmetric" else CLASSES[:1]
-            yield title, tuple(header), error_rates(n_runs, noise, "fsr", classes=classes, rates=RATES)
+            yield title, tuple(header), error_rates(n_runs // 2, noise, "fsr", classes=classes, rates=RATES)
     if wanted("Training on the rest"):
         models = {"LR": lambda: LogisticRegression(max_iter=1000), "GB": _boosting}
         header, rows = training(1, models, ("wine",)) if quick else training(5, models)

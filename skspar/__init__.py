@@ -25,7 +25,7 @@ from .preconditioned import (
 from .pursuit import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV, SparseEncoder, omp_path
 from .ranking import RobustPairwiseRanker, kendall_tau_scorer, pairwise_accuracy_scorer, pairwise_outlier_path
 from .robust_scores import tau_scale, tau_scorer, trimmed_mean_squared_error, trimmed_scorer
-from .split_lbi import SplitLBI, SplitLBICV, SplitLBIClassifier, inverse_scale_space_path, split_lbi_path
+from .split_lbi import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
 
 __version__ = "0.1.0.dev0"
 

@@ -326,6 +326,10 @@ class OutlierPathDisplay:
         A threshold to mark, usually the one chosen.
     outlier_mask : ndarray of bool of shape (n_samples,), default=None
         Rows in colour. None means those that are nonzero at ``alpha``, or at the smallest threshold.
+    alpha_name : str, default='threshold alpha, in scales of the noise'
+        Label of the horizontal axis.
+    gamma_name : str, default='outlier indicator gamma, in units of y'
+        Label of the vertical axis.
 
     Attributes
     ----------
@@ -339,6 +343,7 @@ class OutlierPathDisplay:
     See Also
     --------
     outlier_path : Computes the paths.
+    label_noise_path : Computes such paths for labels.
 
     Examples
     --------
@@ -353,22 +358,33 @@ class OutlierPathDisplay:
     10
     """
 
-    def __init__(self, alphas, gammas, *, alpha=None, outlier_mask=None):
+    def __init__(
+        self,
+        alphas,
+        gammas,
+        *,
+        alpha=None,
+        outlier_mask=None,
+        alpha_name="threshold alpha, in scales of the noise",
+        gamma_name="outlier indicator gamma, in units of y",
+    ):
         self.alphas = alphas
         self.gammas = gammas
         self.alpha = alpha
         self.outlier_mask = outlier_mask
+        self.alpha_name = alpha_name
+        self.gamma_name = gamma_name
 
     @classmethod
     def from_path(cls, path, *, alpha=None, outlier_mask=None, ax=None, n_labels=10, labels=None):
-        """Draw what `outlier_path` returned.
+        """Draw what `outlier_path` or `label_noise_path` returned.
 
         Parameters
         ----------
         path : Bunch
-            Result of `outlier_path`.
+            Result of either.
         alpha : float, default=None
-            A threshold to mark. None marks that of the smallest BIC.
+            A threshold to mark. None marks that of the smallest BIC, of labels none.
         outlier_mask : array-like of bool of shape (n_samples,), default=None
             Rows in colour; None means those flagged at ``alpha``.
         ax : matplotlib Axes, default=None
@@ -383,9 +399,13 @@ class OutlierPathDisplay:
         display : OutlierPathDisplay
             The display, drawn.
         """
-        if alpha is None:
-            alpha = float(path.alphas[int(np.argmin(path.bic))])
-        display = cls(path.alphas, path.gammas, alpha=alpha, outlier_mask=outlier_mask)
+        if "gamma_norms" in path:
+            names = {"alpha_name": "penalty alpha", "gamma_name": "length of the rows of Gamma"}
+            display = cls(path.alphas, path.gamma_norms, alpha=alpha, outlier_mask=outlier_mask, **names)
+        else:
+            if alpha is None:
+                alpha = float(path.alphas[int(np.argmin(path.bic))])
+            display = cls(path.alphas, path.gammas, alpha=alpha, outlier_mask=outlier_mask)
         return display.plot(ax, n_labels=n_labels, labels=labels)
 
     @classmethod
@@ -486,8 +506,8 @@ class OutlierPathDisplay:
             ax.annotate(
                 f"{self.alpha:.2g}", (self.alpha, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom"
             )
-        ax.set_xlabel("threshold alpha, in scales of the noise")
-        ax.set_ylabel("outlier indicator gamma, in units of y")
+        ax.set_xlabel(self.alpha_name)
+        ax.set_ylabel(self.gamma_name)
         shown = coloured[:n_labels]
         ends = np.array([path_of(row)[1][-1] for row in shown])
         low, high = ax.get_ylim()

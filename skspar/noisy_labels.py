@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
 from sklearn.utils._tags import get_tags
@@ -29,8 +29,9 @@ from ._weights import check_weights
 # Confidence of the lower limit of the noise rate.
 CONFIDENCE = 0.95
 N_FOLDS = 5
-# Features per row that leave something to project out of; above, the leading principal components are taken.
-WIDEST = 1.0 / 3.0
+# Features per row above which the leading principal components are taken: what a row contributes to its own fit hides
+# its label. Each feature may matter; what a representation makes of them is plenty, and ordered by variance.
+WIDEST, WIDEST_REPRESENTATION, LEAST_COMPONENTS = 1.0 / 5.0, 1.0 / 20.0, 10
 # Of sparse X wider than that, so many components at most: their matrix is dense.
 SPARSE_COMPONENTS = 200
 # Rows up to which entries of a path are found to EXACT, relatively; above to COARSE.
@@ -216,9 +217,10 @@ class NoisyLabelDetector(BaseEstimator):
     Parameters
     ----------
     representation : transformer, default=None
-        Maps X to what labels depend on linearly: for instance PCA, Nystroem, RandomTreesEmbedding, an embedding.
-        None takes the features; should there be more than a third as many as rows, their leading principal components,
-        a third as many as rows (of sparse X 200 at most).
+        Maps X to what labels depend on linearly: for instance PCA, Nystroem, RandomTreesEmbedding, an embedding. Of
+        its output the leading principal components are taken, a twentieth as many as rows (but 10, where that is
+        less than a fifth), where there are more. None takes the features; should there be more than a fifth as many
+        as rows, so many components (of sparse X 200 at most).
     cut : {'fdr', 'fsr', 'fraction', 'threshold'}, default='fdr'
         What is flagged. 'fdr': the most rows of which in expectation a share of at most ``level`` has a right label
         (assuming the model above; Bayesian false discovery rate, with the noise rate at its lower 95 % confidence
@@ -421,21 +423,23 @@ class NoisyLabelDetector(BaseEstimator):
         """Scaler, representation and components, fitted; and what they make of X."""
         steps = []
         if self.standardize:
-            steps.append(StandardScaler(with_mean=not sparse.issparse(X)))
+            steps.append(("scaler", StandardScaler(with_mean=not sparse.issparse(X))))
         if self.representation is not None:
-            steps.append(clone(self.representation))
-        pipeline = make_pipeline(*steps) if steps else None
+            steps.append(("representation", clone(self.representation)))
+        pipeline = Pipeline(steps) if steps else None
         Z = X if pipeline is None else pipeline.fit_transform(X, y)
         self._check_rows(Z, len(y))
         n, p = Z.shape
         widest = max(1, int(WIDEST * n))
+        if self.representation is not None:
+            widest = min(widest, max(int(WIDEST_REPRESENTATION * n), LEAST_COMPONENTS))
         if p > widest:
             if sparse.issparse(Z):
                 reduce = TruncatedSVD(min(widest, SPARSE_COMPONENTS, p - 1) or 1, random_state=0)
             else:
                 reduce = PCA(widest, svd_solver="full")
             Z = reduce.fit_transform(Z)
-            pipeline = make_pipeline(*([] if pipeline is None else [step for _, step in pipeline.steps]), reduce)
+            pipeline = Pipeline([*steps, ("components", reduce)])
         return pipeline, _dense(Z)
 
     def _check_rows(self, Z, n):
@@ -585,12 +589,12 @@ class NoisyLabelDetector(BaseEstimator):
                 pipeline = self.representation_
                 Z = self._transformed(pipeline, _safe_indexing(X, train))
             fit = self._label_fit(Z, labels[train], weights[train], rng, with_path=False)
-            P = np.log(np.maximum(fit.probabilities(self._transformed(pipeline, _safe_indexing(X, test))), 1e-300))
+            P = fit.probabilities(self._transformed(pipeline, _safe_indexing(X, test)))
             given = labels[test]
             random = (given + rng.randint(1, C, size=len(test))) % C
             own = np.arange(len(test))
             W = P[own, given] - P[own, random]
-            t = knockoff_threshold(W, weights[test], self.level)
+            t = knockoff_threshold(W, weights[test], self.level, C)
             kept[test] = t <= W
             valid |= np.isfinite(t)
         return kept if valid else None

@@ -35,17 +35,28 @@ def lowest(quality, right, counts, level):
     return quality <= threshold, threshold
 
 
-def knockoff_threshold(statistics, counts, level):
-    """The smallest t > 0 with ``(1 + #{W <= -t}) / max(1, #{W >= t}) <= level``; infinite if there is none.
+def knockoff_threshold(statistics, counts, level, n_classes):
+    """The smallest t > 0 with ``factor (1 + #{W <= -t}) / max(1, #{W >= t}) <= level``; infinite if there is none.
 
-    Barber & Candes (2015), equation 1.9: where rows with a wrong label are at least as likely to have a negative
-    statistic as a positive one, the expected share of them among those with ``W >= t`` is at most ``level``.
+    W compares a given label with another drawn at random from the other classes: positive if the given one looks
+    better. Suppose that a wrong label is uniform over the wrong classes. If the random label is wrong, too, both are
+    exchangeable, and W is as often above t as below -t, with probability u / 2 each; with probability 1 / (C - 1) it is
+    the truth, and W is above t with probability a and below -t with probability b. Of N rows with wrong labels so many
+    are expected above and below:
+
+        N [(C - 2) u / 2 + a] / (C - 1)    and    N [(C - 2) u / 2 + b] / (C - 1).
+
+    Their ratio is at most ``factor = (C - 2) / C`` if ``b >= u + a C / (C - 2)``: the truth is told from a wrong label
+    more often than one wrong label from another. For two classes it is at most one if b >= a. Right labels below -t
+    only make the estimate larger. With that ratio the expected share of wrong labels among rows with ``W >= t`` is at
+    most ``level`` (Barber & Candes 2015, theorem 2, and equation 1.9 for the one that is added).
     """
+    factor = (n_classes - 2) / n_classes if n_classes > 2 else 1.0
     sizes = np.abs(statistics)
     order = np.argsort(-sizes, kind="stable")
     ordered = sizes[order]
     positive = np.cumsum(np.where(statistics > 0.0, counts, 0.0)[order])
     negative = np.cumsum(np.where(statistics < 0.0, counts, 0.0)[order])
     last = np.append(ordered[1:] < ordered[:-1], True) & (ordered > 0.0)
-    found = np.flatnonzero(last & (1.0 + negative <= level * np.maximum(positive, 1.0)))
+    found = np.flatnonzero(last & (factor * (1.0 + negative) <= level * np.maximum(positive, 1.0)))
     return float(ordered[found[-1]]) if len(found) else np.inf
