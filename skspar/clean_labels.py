@@ -58,7 +58,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     detector : estimator, default=None
         Is cloned and fitted on all rows. It must have ``fit(X, y)``, and then ``label_issues_mask_`` for "drop" and
         "relabel", ``label_quality_`` in [0, 1] for "weight", and ``suggested_labels_`` for "relabel". None means
-        `NoisyLabelDetector` with its defaults.
+        `NoisyLabelDetector` with its defaults; it warns where it flags nothing, and then this is the plain fit.
     handle : {'drop', 'weight', 'relabel'}, default='drop'
         What is done with labels that may be wrong. "weight" does not read the detector's cut.
 
@@ -167,7 +167,10 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         return self
 
     def _detector(self):
-        return NoisyLabelDetector() if self.detector is None else self.detector
+        if self.detector is not None:
+            return self.detector
+        # weights need no cut, nor its warning that there is none
+        return NoisyLabelDetector(cut="fraction") if self.handle == "weight" else NoisyLabelDetector()
 
     def _routed(self, estimator, detector, weights, fit_params):
         """Metadata for the two fits."""
@@ -298,9 +301,9 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
     >>> y_noisy, _ = make_label_noise(y, rate=0.2, random_state=0)
-    >>> model = CleanLabelClassifier(LogisticRegression())
-    >>> scorer = trusted_label_scorer(detector=NoisyLabelDetector())
-    >>> grid = {"handle": ["drop", "weight"], "estimator__C": [0.01, 1.0]}
+    >>> model = CleanLabelClassifier(LogisticRegression(), detector=NoisyLabelDetector(cut="threshold"))
+    >>> scorer = trusted_label_scorer(detector=NoisyLabelDetector(cut="threshold"))
+    >>> grid = {"detector__level": [0.2, 0.5], "handle": ["drop", "relabel"]}
     >>> search = GridSearchCV(model, grid, scoring=scorer, cv=3).fit(scale(X), y_noisy)
     >>> bool(search.best_score_ > 0.9)
     True
