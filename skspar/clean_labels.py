@@ -105,12 +105,13 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from skspar import CleanLabelClassifier
+    >>> from skspar import CleanLabelClassifier, NoisyLabelDetector
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
     >>> y_noisy, is_wrong = make_label_noise(y, rate=0.3, random_state=0)
     >>> inner = make_pipeline(StandardScaler(), LogisticRegression())
-    >>> cleaned = CleanLabelClassifier(inner).fit(X, y_noisy)
+    >>> doubtful = NoisyLabelDetector(cut="threshold", level=0.5)
+    >>> cleaned = CleanLabelClassifier(inner, detector=doubtful).fit(X, y_noisy)
     >>> bool(cleaned.score(X, y) > inner.fit(X, y_noisy).score(X, y))
     True
     """
