@@ -58,7 +58,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     detector : estimator, default=None
         Is cloned and fitted on all rows. It must have ``fit(X, y)``, and then ``label_issues_mask_`` for "drop" and
         "relabel", ``label_quality_`` in [0, 1] for "weight", and ``suggested_labels_`` for "relabel". None means
-        `NoisyLabelDetector` with its defaults; it warns where it flags nothing, and then this is the plain fit.
+        ``NoisyLabelDetector(cut="threshold", level=0.5)``: labels are issues if they are more likely wrong than right.
     handle : {'drop', 'weight', 'relabel'}, default='drop'
         What is done with labels that may be wrong. "weight" does not read the detector's cut.
 
@@ -84,7 +84,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
 
     See Also
     --------
-    NoisyLabelDetector : The detector used by default.
+    NoisyLabelDetector : The detector; its own default cut is made for people who look at what is flagged.
     trusted_label_scorer : Scores on rows whose labels are trusted.
 
     Notes
@@ -105,13 +105,12 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from skspar import CleanLabelClassifier, NoisyLabelDetector
+    >>> from skspar import CleanLabelClassifier
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
     >>> y_noisy, is_wrong = make_label_noise(y, rate=0.3, random_state=0)
     >>> inner = make_pipeline(StandardScaler(), LogisticRegression())
-    >>> doubtful = NoisyLabelDetector(cut="threshold", level=0.5)
-    >>> cleaned = CleanLabelClassifier(inner, detector=doubtful).fit(X, y_noisy)
+    >>> cleaned = CleanLabelClassifier(inner).fit(X, y_noisy)
     >>> bool(cleaned.score(X, y) > inner.fit(X, y_noisy).score(X, y))
     True
     """
@@ -168,10 +167,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         return self
 
     def _detector(self):
-        if self.detector is not None:
-            return self.detector
-        # weights need no cut, nor its warning that there is none
-        return NoisyLabelDetector(cut="fraction") if self.handle == "weight" else NoisyLabelDetector()
+        return NoisyLabelDetector(cut="threshold", level=0.5) if self.detector is None else self.detector
 
     def _routed(self, estimator, detector, weights, fit_params):
         """Metadata for the two fits."""
