@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
@@ -108,7 +108,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     >>> from skspar import CleanLabelClassifier
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
-    >>> y_noisy, is_wrong = make_label_noise(y, rate=0.3, random_state=0)
+    >>> y_noisy, is_wrong = make_label_noise(y, rate=0.2, random_state=0)
     >>> inner = make_pipeline(StandardScaler(), LogisticRegression())
     >>> cleaned = CleanLabelClassifier(inner).fit(X, y_noisy)
     >>> bool(cleaned.score(X, y) > inner.fit(X, y_noisy).score(X, y))
@@ -257,8 +257,8 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     - ``detector=None``: the detector that the scored `CleanLabelClassifier` was trained with, by its ``score_labels``.
       It has seen the training rows only. Every candidate of a search is scored on its own choice of rows, so do not
       tune the detector's parameters that way: a detector that trusts only easy rows would win.
-    - a detector: a clone of it is fitted on the held-out rows, and its ``label_quality_`` judges. All candidates are
-      scored on the same rows, and any classifier can be scored. Held-out parts must be large enough for it.
+    - a fitted detector, by its ``score_labels``: fit it once on all rows. All candidates are scored on the same rows,
+      and any classifier can be scored. It has seen the held-out rows, but the models have not.
 
     **What the score is biased by**: rows that are hard but right are trusted less, so the score is too high, most for
     classifiers that err where the detector does; wrong labels that agree with the features stay in. Use it to compare
@@ -268,8 +268,8 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     ----------
     scoring : str or callable, default='accuracy'
         Name of a scorer of scikit-learn, or a callable ``scorer(estimator, X, y)``.
-    detector : estimator, default=None
-        Who judges; see above. `NoisyLabelDetector`, or any with ``label_quality_`` after ``fit(X, y)``.
+    detector : fitted estimator, default=None
+        Who judges; see above. `NoisyLabelDetector`, or any with ``score_labels(X, y)``.
     min_quality : float, default=0.5
         Least label quality of rows that count, in [0, 1].
 
@@ -282,7 +282,7 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     Raises
     ------
     ValueError
-        If `scoring` is not known or `min_quality` is out of its range.
+        If `scoring` is not known, `detector` is not fitted, or `min_quality` is out of its range.
 
     See Also
     --------
@@ -297,19 +297,22 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     >>> from skspar import CleanLabelClassifier, NoisyLabelDetector, trusted_label_scorer
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
+    >>> X = scale(X)
     >>> y_noisy, _ = make_label_noise(y, rate=0.2, random_state=0)
-    >>> model = CleanLabelClassifier(LogisticRegression(), detector=NoisyLabelDetector(cut="threshold"))
-    >>> scorer = trusted_label_scorer(detector=NoisyLabelDetector(cut="threshold"))
-    >>> grid = {"detector__level": [0.2, 0.5], "handle": ["drop", "relabel"]}
-    >>> search = GridSearchCV(model, grid, scoring=scorer, cv=3).fit(scale(X), y_noisy)
+    >>> detector = NoisyLabelDetector(cut="threshold")
+    >>> model = CleanLabelClassifier(LogisticRegression(), detector=detector)
+    >>> scorer = trusted_label_scorer(detector=detector.fit(X, y_noisy))
+    >>> search = GridSearchCV(model, {"detector__level": [0.2, 0.5]}, scoring=scorer, cv=3).fit(X, y_noisy)
     >>> bool(search.best_score_ > 0.9)
     True
     """
     is_real = isinstance(min_quality, Real) and not isinstance(min_quality, bool)
     if not is_real or not 0 <= min_quality <= 1:
         raise ValueError(f"min_quality must be a number in [0, 1], got {min_quality!r}.")
-    if detector is not None and not hasattr(detector, "fit"):
-        raise ValueError(f"detector must be an estimator with a fit method or None, got {detector!r}.")
+    if detector is not None:
+        if not hasattr(detector, "score_labels"):
+            raise ValueError(f"detector must have score_labels(X, y), or be None; got {detector!r}.")
+        check_is_fitted(detector, msg="detector must be fitted; pass detector=%(name)s(...).fit(X, y).")
     if not isinstance(scoring, str) and not callable(scoring):
         raise ValueError(f"scoring must be the name of a scorer or a callable, got {scoring!r}.")
     return _TrustedLabelScorer(get_scorer(scoring), detector, float(min_quality))
@@ -337,7 +340,7 @@ class _TrustedLabelScorer:
 
     def _quality(self, estimator, X, y):
         if self.detector is not None:
-            return clone(self.detector).fit(X, y).label_quality_
+            return self.detector.score_labels(X, y)
         model, rows = estimator, X
         while not hasattr(model, "detector_"):
             if isinstance(model, Pipeline):
