@@ -1,5 +1,6 @@
 """Classifiers trained without wrong labels, and scores that wrong labels decide less."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -79,8 +80,13 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If cleaning leaves fewer than two classes, if ``handle="weight"`` meets an estimator that takes no sample
-        weight, or the detector's results do not fit the rows.
+        If ``handle="weight"`` meets an estimator that takes no sample weight, or the detector's results do not fit the
+        rows.
+
+    Warns
+    -----
+    UserWarning
+        If cleaning would leave fewer than two classes; then the classifier is fitted on all rows, as given.
 
     See Also
     --------
@@ -191,8 +197,9 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                     f"{quality.max():g}."
                 )
             total = quality * for_estimator.get(name, 1.0)
-            self._check_left(labels[total > 0.0])
-            return X, labels, {**for_estimator, name: total}
+            if self._leaves_classes(labels[total > 0.0]):
+                return X, labels, {**for_estimator, name: total}
+            return X, labels, for_estimator
         flagged = _detected(self.detector_, "label_issues_mask_", n)
         if flagged.dtype != bool:
             raise ValueError(f"label_issues_mask_ of the detector must be boolean, got {flagged.dtype}.")
@@ -204,24 +211,27 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                 raise ValueError(
                     f"suggested_labels_ of the detector must be labels of y, got also {unknown[:5].tolist()}."
                 )
-            labels = labels.copy()
-            labels[flagged] = suggested
-            self._check_left(labels[positive])
-            return X, labels, for_estimator
+            changed = labels.copy()
+            changed[flagged] = suggested
+            return X, changed if self._leaves_classes(changed[positive]) else labels, for_estimator
         kept = np.flatnonzero(~flagged)
-        self._check_left(labels[kept][positive[kept]])
-        if len(kept) == n:
+        if len(kept) == n or not self._leaves_classes(labels[~flagged & positive]):
             return X, labels, for_estimator
         return _safe_indexing(X, kept), labels[kept], _check_method_params(X, for_estimator, kept)
 
-    def _check_left(self, labels):
+    def _leaves_classes(self, labels):
+        """Whether cleaning leaves something to learn; warns if not."""
         left = np.unique(labels)
-        if len(left) < 2:
-            raise ValueError(
-                f"Cleaning with handle={self.handle!r} leaves {len(left)} of {len(self.classes_)} classes, and a "
-                f"classifier needs two: {len(labels)} rows with positive weight, labels {left.tolist()}. Let the "
-                f"detector ({type(self.detector_).__name__}) flag fewer rows, or choose another handle."
-            )
+        if len(left) >= min(2, len(self.classes_)):
+            return True
+        warnings.warn(
+            f"Cleaning with handle={self.handle!r} would leave {len(left)} of {len(self.classes_)} classes: "
+            f"{left.tolist()}. The classifier is fitted on all rows, as given, instead. Let the detector "
+            f"({type(self.detector_).__name__}) flag fewer rows, or choose another handle.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return False
 
     def get_metadata_routing(self):
         """Say which metadata the estimator, the detector and ``score`` request.
