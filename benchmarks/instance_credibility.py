@@ -12,7 +12,7 @@ TEXT = (
     "and self-training wrap the same logistic regression, all with default settings; label spreading has the kernel of "
     "7 nearest neighbours (its default, gamma = 20, does far worse on standardised features). Nystroem: "
     "`representation=Nystroem(gamma=0.3 / n_features, n_components=n_samples // 10)`. Defaults were chosen on other "
-    "splits and other data."
+    "splits of these data and on other data."
 )
 
 

@@ -1,5 +1,6 @@
 """Classifiers trained without wrong labels, and scores that wrong labels decide less."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
@@ -58,7 +59,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     detector : estimator, default=None
         Is cloned and fitted on all rows. It must have ``fit(X, y)``, and then ``label_issues_mask_`` for "drop" and
         "relabel", ``label_quality_`` in [0, 1] for "weight", and ``suggested_labels_`` for "relabel". None means
-        `NoisyLabelDetector` with its defaults.
+        ``NoisyLabelDetector(cut="threshold", level=0.5)``: labels are issues if they are more likely wrong than right.
     handle : {'drop', 'weight', 'relabel'}, default='drop'
         What is done with labels that may be wrong. "weight" does not read the detector's cut.
 
@@ -79,12 +80,17 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If cleaning leaves fewer than two classes, if ``handle="weight"`` meets an estimator that takes no sample
-        weight, or the detector's results do not fit the rows.
+        If ``handle="weight"`` meets an estimator that takes no sample weight, or the detector's results do not fit the
+        rows.
+
+    Warns
+    -----
+    UserWarning
+        If cleaning would leave fewer than two classes; then the classifier is fitted on all rows, as given.
 
     See Also
     --------
-    NoisyLabelDetector : The detector used by default.
+    NoisyLabelDetector : The detector; its own default cut is made for people who look at what is flagged.
     trusted_label_scorer : Scores on rows whose labels are trusted.
 
     Notes
@@ -108,7 +114,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     >>> from skspar import CleanLabelClassifier
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
-    >>> y_noisy, is_wrong = make_label_noise(y, rate=0.3, random_state=0)
+    >>> y_noisy, is_wrong = make_label_noise(y, rate=0.2, random_state=0)
     >>> inner = make_pipeline(StandardScaler(), LogisticRegression())
     >>> cleaned = CleanLabelClassifier(inner).fit(X, y_noisy)
     >>> bool(cleaned.score(X, y) > inner.fit(X, y_noisy).score(X, y))
@@ -167,7 +173,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         return self
 
     def _detector(self):
-        return NoisyLabelDetector() if self.detector is None else self.detector
+        return NoisyLabelDetector(cut="threshold", level=0.5) if self.detector is None else self.detector
 
     def _routed(self, estimator, detector, weights, fit_params):
         """Metadata for the two fits."""
@@ -191,8 +197,9 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                     f"{quality.max():g}."
                 )
             total = quality * for_estimator.get(name, 1.0)
-            self._check_left(labels[total > 0.0])
-            return X, labels, {**for_estimator, name: total}
+            if self._leaves_classes(labels[total > 0.0]):
+                return X, labels, {**for_estimator, name: total}
+            return X, labels, for_estimator
         flagged = _detected(self.detector_, "label_issues_mask_", n)
         if flagged.dtype != bool:
             raise ValueError(f"label_issues_mask_ of the detector must be boolean, got {flagged.dtype}.")
@@ -204,24 +211,27 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                 raise ValueError(
                     f"suggested_labels_ of the detector must be labels of y, got also {unknown[:5].tolist()}."
                 )
-            labels = labels.copy()
-            labels[flagged] = suggested
-            self._check_left(labels[positive])
-            return X, labels, for_estimator
+            changed = labels.copy()
+            changed[flagged] = suggested
+            return X, changed if self._leaves_classes(changed[positive]) else labels, for_estimator
         kept = np.flatnonzero(~flagged)
-        self._check_left(labels[kept][positive[kept]])
-        if len(kept) == n:
+        if len(kept) == n or not self._leaves_classes(labels[~flagged & positive]):
             return X, labels, for_estimator
         return _safe_indexing(X, kept), labels[kept], _check_method_params(X, for_estimator, kept)
 
-    def _check_left(self, labels):
+    def _leaves_classes(self, labels):
+        """Whether cleaning leaves something to learn; warns if not."""
         left = np.unique(labels)
-        if len(left) < 2:
-            raise ValueError(
-                f"Cleaning with handle={self.handle!r} leaves {len(left)} of {len(self.classes_)} classes, and a "
-                f"classifier needs two: {len(labels)} rows with positive weight, labels {left.tolist()}. Let the "
-                f"detector ({type(self.detector_).__name__}) flag fewer rows, or choose another handle."
-            )
+        if len(left) >= min(2, len(self.classes_)):
+            return True
+        warnings.warn(
+            f"Cleaning with handle={self.handle!r} would leave {len(left)} of {len(self.classes_)} classes: "
+            f"{left.tolist()}. The classifier is fitted on all rows, as given, instead. Let the detector "
+            f"({type(self.detector_).__name__}) flag fewer rows, or choose another handle.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return False
 
     def get_metadata_routing(self):
         """Say which metadata the estimator, the detector and ``score`` request.
@@ -257,8 +267,8 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     - ``detector=None``: the detector that the scored `CleanLabelClassifier` was trained with, by its ``score_labels``.
       It has seen the training rows only. Every candidate of a search is scored on its own choice of rows, so do not
       tune the detector's parameters that way: a detector that trusts only easy rows would win.
-    - a detector: a clone of it is fitted on the held-out rows, and its ``label_quality_`` judges. All candidates are
-      scored on the same rows, and any classifier can be scored. Held-out parts must be large enough for it.
+    - a fitted detector, by its ``score_labels``: fit it once on all rows. All candidates are scored on the same rows,
+      and any classifier can be scored. It has seen the held-out rows, but the models have not.
 
     **What the score is biased by**: rows that are hard but right are trusted less, so the score is too high, most for
     classifiers that err where the detector does; wrong labels that agree with the features stay in. Use it to compare
@@ -268,8 +278,8 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     ----------
     scoring : str or callable, default='accuracy'
         Name of a scorer of scikit-learn, or a callable ``scorer(estimator, X, y)``.
-    detector : estimator, default=None
-        Who judges; see above. `NoisyLabelDetector`, or any with ``label_quality_`` after ``fit(X, y)``.
+    detector : fitted estimator, default=None
+        Who judges; see above. `NoisyLabelDetector`, or any with ``score_labels(X, y)``.
     min_quality : float, default=0.5
         Least label quality of rows that count, in [0, 1].
 
@@ -282,7 +292,7 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     Raises
     ------
     ValueError
-        If `scoring` is not known or `min_quality` is out of its range.
+        If `scoring` is not known, `detector` is not fitted, or `min_quality` is out of its range.
 
     See Also
     --------
@@ -297,19 +307,22 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     >>> from skspar import CleanLabelClassifier, NoisyLabelDetector, trusted_label_scorer
     >>> from skspar.datasets import make_label_noise
     >>> X, y = load_wine(return_X_y=True)
+    >>> X = scale(X)
     >>> y_noisy, _ = make_label_noise(y, rate=0.2, random_state=0)
-    >>> model = CleanLabelClassifier(LogisticRegression())
-    >>> scorer = trusted_label_scorer(detector=NoisyLabelDetector())
-    >>> grid = {"handle": ["drop", "weight"], "estimator__C": [0.01, 1.0]}
-    >>> search = GridSearchCV(model, grid, scoring=scorer, cv=3).fit(scale(X), y_noisy)
-    >>> bool(search.best_score_ > 0.9)
+    >>> detector = NoisyLabelDetector(cut="threshold")
+    >>> model = CleanLabelClassifier(LogisticRegression(), detector=detector)
+    >>> scorer = trusted_label_scorer(detector=detector.fit(X, y_noisy))
+    >>> search = GridSearchCV(model, {"detector__level": [0.2, 0.5]}, scoring=scorer, cv=3).fit(X, y_noisy)
+    >>> bool(search.best_score_ > 0.85)
     True
     """
     is_real = isinstance(min_quality, Real) and not isinstance(min_quality, bool)
     if not is_real or not 0 <= min_quality <= 1:
         raise ValueError(f"min_quality must be a number in [0, 1], got {min_quality!r}.")
-    if detector is not None and not hasattr(detector, "fit"):
-        raise ValueError(f"detector must be an estimator with a fit method or None, got {detector!r}.")
+    if detector is not None:
+        if not hasattr(detector, "score_labels"):
+            raise ValueError(f"detector must have score_labels(X, y), or be None; got {detector!r}.")
+        check_is_fitted(detector, msg="detector must be fitted; pass detector=%(name)s(...).fit(X, y).")
     if not isinstance(scoring, str) and not callable(scoring):
         raise ValueError(f"scoring must be the name of a scorer or a callable, got {scoring!r}.")
     return _TrustedLabelScorer(get_scorer(scoring), detector, float(min_quality))
@@ -337,7 +350,7 @@ class _TrustedLabelScorer:
 
     def _quality(self, estimator, X, y):
         if self.detector is not None:
-            return clone(self.detector).fit(X, y).label_quality_
+            return self.detector.score_labels(X, y)
         model, rows = estimator, X
         while not hasattr(model, "detector_"):
             if isinstance(model, Pipeline):

@@ -14,6 +14,7 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.datasets import make_regression
+from sklearn.linear_model import LogisticRegression
 
 import skspar
 from skspar.datasets import make_pairwise_comparisons
@@ -72,7 +73,11 @@ def test_stated_defaults_are_the_defaults(name):
 
 
 # what an estimator needs to fit any data
-SETTINGS = {"skspar.BasisPursuit": {"feasibility_tol": 1.0}}
+SETTINGS = {
+    "skspar.BasisPursuit": {"feasibility_tol": 1.0},
+    "skspar.CleanLabelClassifier": {"estimator": LogisticRegression(), "handle": "weight"},
+    "skspar.InstanceCredibilityClassifier": {"estimator": LogisticRegression()},
+}
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

@@ -477,7 +477,8 @@ def test_float32_and_read_only(wine, partly):
     labels = partly.copy()
     X.flags.writeable = labels.flags.writeable = False
     model = InstanceCredibilityClassifier(LogisticRegression()).fit(X, labels)
-    assert model.predict_proba(X).dtype == np.float32
+    # newer releases of scikit-learn keep float32 here
+    assert model.predict_proba(X).dtype == LogisticRegression().fit(X, wine[1]).predict_proba(X).dtype
     double = InstanceCredibilityClassifier(LogisticRegression()).fit(wine[0], partly)
     assert np.mean(model.transduction_ == double.transduction_) > 0.98
 
