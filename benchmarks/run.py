@@ -19,7 +19,7 @@ FAMILIES = (
     "paths", "single_fits", "cross_validation", "limits", "memory", "scaling", "matching_pursuit", "basis_pursuit",
     "outliers", "noisy_labels", "instance_credibility", "ranking", "split_lbi",
 )  # fmt: skip
-PEERS = ("celer", "skglm", "adelie", "spams-bin", "spgl1", "choix", "evalica")
+PEERS = ("celer", "skglm", "adelie", "spams-bin", "spgl1", "choix", "evalica", "cleanlab")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -50,6 +50,7 @@ def versions():
         "spgl1",
         "choix",
         "evalica",
+        "cleanlab",
     ):
         try:
             found.append(f"{name} {metadata.version(name)}")

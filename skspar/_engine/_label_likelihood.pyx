@@ -2,10 +2,15 @@
 """The likelihood of labels that may be wrong, in single passes over the rows."""
 import numpy as np
 
-from libc.math cimport exp, log
+from libc.math cimport log
 from scipy.linalg.cython_blas cimport dgemm
 
+cdef extern from "_exponentials.h" nogil:
+    void exponentials(double *x, ptrdiff_t n)
+
 cdef Py_ssize_t BLOCK = 256
+# Probabilities that are but the floor of the exponential.
+cdef double TINY = 1e-300
 
 
 def label_pass(
@@ -47,25 +52,30 @@ def label_pass(
             dgemm("N", "N", &c_, &rows, &c_, &one, <double *> &tilt[0, 0], &c_, <double *> &F[start, 0], &c_, &one,
                   &part[0, 0], &c_)
             for i in range(size):
-                row = start + i
                 top = part[i, 0]
                 for j in range(1, c):
                     top = max(top, part[i, j])
+                for j in range(c):
+                    part[i, j] -= top
+            exponentials(&part[0, 0], size * c)
+            for i in range(size):
+                row = start + i
                 total = 0.0
                 for j in range(c):
-                    part[i, j] = exp(part[i, j] - top)
                     total += part[i, j]
+                total = 1.0 / total
                 joint = 0.0
                 for j in range(c):
-                    part[i, j] /= total
+                    part[i, j] *= total
                     posterior[row, j] = part[i, j] * given[labels[row], j]
                     joint += posterior[row, j]
-                if joint > 0.0:
+                if joint > TINY:
+                    total = 1.0 / joint
                     for j in range(c):
-                        posterior[row, j] /= joint
+                        posterior[row, j] *= total
                 else:
                     # a label that no class gives, of a class whose probability underflowed: it is believed
-                    joint = 1e-300
+                    joint = TINY
                     for j in range(c):
                         posterior[row, j] = 0.0
                     posterior[row, labels[row]] = 1.0

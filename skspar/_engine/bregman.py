@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ._blas import product
-from ._bregman import iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split, segment_means
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
 
 NO_UNITS = np.empty(0, dtype=np.intp)
@@ -106,10 +106,10 @@ def run(problem, operator, units, schedule):
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
-    chain = _chain(problem, operator, units, schedule.nu)
+    chain = _chain(problem, operator, units)
     if chain is not None:
         iterate_chain(
-            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], g[:, 0], first,
+            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first,
             schedule.recorded, coefs, gammas,
         )  # fmt: skip
         return Path(coefs, gammas, first)
@@ -121,15 +121,14 @@ def run(problem, operator, units, schedule):
     return Path(coefs, gammas, first)
 
 
-def _chain(problem, operator, units, nu):
-    """Diagonals and mean of the Hessian in b if D takes differences of neighbours and it is tridiagonal, else None."""
+def _chain(problem, operator, units):
+    """Diagonals and mean of X'VX if D takes differences of neighbours and it is tridiagonal, else None."""
     if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
         return None
     gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
     if np.any(np.abs(gram.row - gram.col) > 1):
         return None
-    H = gram.tocsr() + (operator.matrix.T @ operator.matrix) / nu
-    return H.diagonal().astype(np.float64), H.diagonal(1).astype(np.float64), problem.x_mean
+    return gram.diagonal(), gram.diagonal(1), problem.x_mean
 
 
 def _eigenbasis_pays(problem, operator, n_steps):
@@ -178,6 +177,18 @@ def _screened(engine, units, schedule, first, K):
                 break
             horizon = max(1, horizon // 2)
         new = np.flatnonzero(late)
+        if engine.lets_go and taken and late is not outside:
+            # units that are zero and will stay so for long need not be stepped
+            idle = slack[chosen] > 2.0 * reach[chosen] * grown
+            if idle.sum() > 0.1 * len(chosen):
+                leaving = [u for u, leaves in zip(chosen, idle) if leaves]
+                outside[leaving] = True
+                chosen = [u for u, leaves in zip(chosen, idle) if not leaves]
+                kept = np.ones(units.n_rows, dtype=bool)
+                kept[units.rows_of(leaving)] = False
+                kept = kept[W]
+                engine.keep(W, kept)
+                W, g = W[kept], np.asfortranarray(g[kept])
         if len(new):
             outside[new] = False
             chosen.extend(new.tolist())
@@ -204,6 +215,9 @@ def _screened(engine, units, schedule, first, K):
 
 class _GramSteps:
     """The plain iteration for the squared loss, by the Gram matrix of the working set."""
+
+    # the kernel itself passes over what is idle
+    lets_go = False
 
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
@@ -244,6 +258,8 @@ class _GramSteps:
 class _ResidualSteps:
     """The plain iteration for any loss, by the columns of the working set."""
 
+    lets_go = True
+
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
         self.kappa, self.delta = schedule.kappa, schedule.step
@@ -257,6 +273,10 @@ class _ResidualSteps:
 
     def extend(self, W, added):
         self._columns = matrix_arrays(columns_of(self.problem.X, np.concatenate([W, added])))
+
+    def keep(self, W, kept):
+        """Let go of some rows of the working set."""
+        self._columns = matrix_arrays(columns_of(self.problem.X, W[kept]))
 
     def advance(self, shape, k, place, limit, drift_limit):
         problem, (ptr, rows, z, g, W, first, recorded) = self.problem, shape
@@ -279,6 +299,9 @@ class _ResidualSteps:
 class _ModalSteps:
     """The split iteration for the squared loss, in the eigenbasis of the Hessian in b."""
 
+    # where b is not sparse, rows that leave still move
+    lets_go = False
+
     def __init__(self, problem, operator, schedule, gammas):
         self.problem, self.D, self.out = problem, operator.matrix, gammas
         self.nu, self.kappa, self.delta = schedule.nu, schedule.kappa, schedule.step
@@ -298,7 +321,7 @@ class _ModalSteps:
         self.a = np.ascontiguousarray(product(self.V.T, b))
         # without `thin` e is not read
         self.e, self.c = self.a.copy(), np.empty(0)
-        self._P = np.zeros((r, 0), order="F")
+        self._P = aligned(r, 0)
         self.modes, self.rest = np.zeros((T, r)), np.zeros((T, problem.p if self.thin else 0))
 
     def coefs(self):
@@ -316,10 +339,10 @@ class _ModalSteps:
     def extend(self, W, added):
         old, size = len(W), len(W) + len(added)
         if size > self._P.shape[1]:
-            larger = np.zeros((len(self.values), max(2 * self._P.shape[1], size, 32)), order="F")
+            larger = aligned(len(self.values), max(2 * self._P.shape[1], size, 32))
             larger[:, :old] = self._P[:, :old]
             self._P = larger
-        self._P[:, old:size] = (self.D[added] @ self.V).T
+        self._P[: len(self.values), old:size] = (self.D[added] @ self.V).T
         self.c = np.concatenate([self.c, np.zeros(len(added))])
 
     def advance(self, shape, k, place, limit, drift_limit):
@@ -343,7 +366,8 @@ def _grown_gram(problem, G, W, added, whole):
     """The Gram matrix of the rows W, in the leading part of G, with those of the rows added."""
     old, size = len(W), len(W) + len(added)
     if size > len(G):
-        larger = np.zeros((min(problem.p, max(2 * len(G), size, 32)),) * 2, order="F")
+        order = min(problem.p, max(2 * len(G), size, 32))
+        larger = aligned(order, order + -order % 8)
         larger[:old, :old] = G[:old, :old]
         G = larger
     if whole:
@@ -362,6 +386,9 @@ def sparse_estimates(operator, path):
     if operator is None:
         return path.coefs
     out = np.empty_like(path.coefs)
+    if operator.is_chain:
+        segment_means(path.coefs, path.gammas, out)
+        return out
     for c in range(path.coefs.shape[2]):
         supports = path.gammas[:, :, c] != 0.0
         changes = np.flatnonzero((supports[1:] != supports[:-1]).any(axis=1)) + 1
