@@ -2,8 +2,8 @@
 Which digits have a wrong label?
 ================================
 
-A tenth of the labels of a table of handwritten digits is made wrong. `NoisyLabelDetector` ranks all labels by how surely
-they are right, flags as many as it may without more than a tenth of false alarms, and suggests what they should be.
+A tenth of the labels of a table of handwritten digits is made wrong. `NoisyLabelDetector` ranks all labels by how
+surely they are right, flags as many as it may without more than a tenth of false alarms, and suggests better ones.
 """
 
 import matplotlib.pyplot as plt
@@ -21,8 +21,8 @@ noisy, is_wrong = make_label_noise(y, rate=0.1, random_state=0)
 
 detector = NoisyLabelDetector(cut="fdr", level=0.1, random_state=0).fit(X, noisy)
 flagged = detector.label_issues_mask_
-print(f"estimated rate {detector.noise_rate_:.3f}, at least {detector.noise_rate_lower_:.3f}; it is {is_wrong.mean():.3f}")
-print(f"{flagged.sum()} labels flagged, {np.sum(flagged & ~is_wrong)} of them right; {np.sum(~flagged & is_wrong)} missed")
+print(f"estimated rate {detector.noise_rate_:.3f}, at least {detector.noise_rate_lower_:.3f}: {is_wrong.mean():.3f}")
+print(f"{flagged.sum()} labels flagged, {np.sum(flagged & ~is_wrong)} are right; {np.sum(~flagged & is_wrong)} missed")
 
 # %%
 # The most doubtful labels, as images. Where the label had not been changed the title is red: some of these digits are
