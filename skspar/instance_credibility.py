@@ -97,10 +97,11 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    The rows trusted in a round are shared out to classes in proportion to the square roots of their shares of the
-    predicted labels. In [1]_ every class gets the same number, which takes in wrong rows of small classes before right
-    rows of large ones; the shares themselves let a class that is predicted too often take over, which happens where
-    few labels are given.
+    The rows trusted in a round are shared out to classes in proportion to ``f_c ** (m / (m + 1))``, with f_c the share
+    of class c among the predicted labels and m the mean number of given labels a class: to square roots with one label
+    a class, nearly to the shares themselves with many. In [1]_ every class gets the same number, which takes in wrong
+    rows of small classes before right rows of large ones; but where labels are few, shares let a class that is
+    predicted too often take over.
 
     References
     ----------
@@ -294,6 +295,8 @@ class _Trust:
         self.unlabeled, self.weights, self.n_classes = unlabeled, weights, n_classes
         self.trusted = given.copy()
         self.rounds = np.where(given, 0, -1)
+        per_class = weights[given].sum() / n_classes
+        self.exponent = per_class / (per_class + 1.0)
 
     def complete(self):
         return bool(np.all(self.trusted[self.unlabeled]))
@@ -312,7 +315,7 @@ class _Trust:
         place = self.rounds.max() + 1
         # classes round up, so that small steps may be ahead of their plan: one row more at least
         target = max(place * size, before.sum() + self.weights[rows].min())
-        quota = _quotas(np.sqrt(counts), counts, min(target, total))
+        quota = _quotas(counts**self.exponent, counts, min(target, total))
         for c in range(self.n_classes):
             left = rows[(codes[rows] == c) & ~self.trusted[rows]]
             left = left[np.argsort(entries[left], kind="stable")]
