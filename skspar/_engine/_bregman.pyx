@@ -12,10 +12,29 @@ As long as the drift stays within its limit, none of the other rows can have bec
 """
 import numpy as np
 
-from libc.math cimport copysign, exp, fabs, log, sqrt
-from libc.string cimport memset
+from libc.math cimport exp, fabs, log, sqrt
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv, dswap
 from scipy.linalg.cython_lapack cimport dposv
+
+cdef extern from "_bregman_loops.h" nogil:
+    void add_columns(
+        double *, const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double, Py_ssize_t
+    )
+    void move_and_shrink(double *, double *, const double *, double, double, Py_ssize_t)
+    double distance(
+        const double *, const double *, const double *, const double *, const double *, Py_ssize_t
+    )
+    void logistic(
+        const double *, const double *, const double *, double, double *, double *, double *, Py_ssize_t
+    )
+    int chain_edges(
+        const double *, const double *, double *, double *, const uint64_t *, double, double, Py_ssize_t
+    )
+    void chain_sides(double *, const double *, const double *, Py_ssize_t)
+    void chain_nodes(double *, const double *, const double *, const double *, double, Py_ssize_t)
+
 
 cdef enum:
     SQUARED = 0
@@ -54,6 +73,20 @@ cdef void _shrink(
                 g[c * stride + rows[a]] = factor * z[c * stride + rows[a]]
 
 
+cdef void _advance(
+    double *z, double *g, const double *gradient, double delta, Py_ssize_t m, Py_ssize_t K,
+    const Py_ssize_t[::1] ptr, const Py_ssize_t[::1] rows, double kappa
+) noexcept nogil:
+    """``z += delta gradient`` and ``g = kappa prox(z)`` for arrays (m, K) with contiguous columns."""
+    cdef Py_ssize_t i
+    if ptr.shape[0] == 0:
+        move_and_shrink(z, g, gradient, delta, kappa, m * K)
+        return
+    for i in range(m * K):
+        z[i] += delta * gradient[i]
+    _shrink(z, g, m, K, m, ptr, rows, kappa)
+
+
 cdef void _note_entries(
     const double *g, Py_ssize_t m, Py_ssize_t K, Py_ssize_t stride, const Py_ssize_t[::1] index,
     Py_ssize_t[::1] first, Py_ssize_t step
@@ -73,25 +106,17 @@ cdef void _logistic_residual(
 ) noexcept nogil:
     """``r = v (y - sigma(b0 + eta))`` with the b0 that makes its sum zero, searched from b0 on."""
     cdef Py_ssize_t i, _trial
-    cdef double s, h, x, move, start = b0[0], low = -1e300, high = 1e300, e
+    cdef double s, h, x, move, start = b0[0], low = -1e300, high = 1e300
+    cdef double sums[2]
     if intercept:
         # where the intercept is heading
         start = b0[0] + (b0[0] - last[0])
         last[0] = b0[0]
     for _trial in range(200):
-        s = h = 0.0
-        for i in range(n):
-            x = start + eta[i]
-            if x >= 0.0:
-                prob[i] = 1.0 / (1.0 + exp(-x))
-            else:
-                e = exp(x)
-                prob[i] = e / (1.0 + e)
-            r[i] = v[i] * (y[i] - prob[i])
-            s += r[i]
-            h += v[i] * prob[i] * (1.0 - prob[i])
+        logistic(eta, y, v, start, prob, r, sums, n)
         if not intercept:
             return
+        s, h = sums[0], sums[1]
         # the sum falls in b0: keep a bracket, and halve it where Newton would leave it
         if s > 0.0:
             low = start
@@ -249,6 +274,8 @@ cdef struct Matrix:
     Py_ssize_t rows
     Py_ssize_t columns
     const double *dense
+    # the same with contiguous rows, or NULL
+    const double *turned
     const double *data
     const int *indices
     const int *indptr
@@ -258,9 +285,11 @@ cdef struct Matrix:
 cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept nogil:
     """``out = M B``; columns of B that are mostly zero are read as such."""
     cdef Py_ssize_t i, j, c
-    cdef int k, n = <int> M.rows, p = <int> M.columns, one = 1, many = <int> K
+    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K
     cdef double x, unit = 1.0, zero = 0.0
-    cdef Py_ssize_t nonzero = 0
+    cdef Py_ssize_t nonzero = 0, some
+    cdef Py_ssize_t which[64]
+    cdef double factors[64]
     if M.is_identity:
         for i in range(M.rows * K):
             out[i] = B[i]
@@ -269,15 +298,17 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
     elif M.dense != NULL:
         for j in range(p * K):
             nonzero += B[j] != 0.0
-        if nonzero < 0.6 * p * K:
+        if K == 1 or nonzero < 0.6 * p * K:
             memset(out, 0, n * K * sizeof(double))
             for c in range(K):
+                some = 0
                 for j in range(p):
-                    x = B[c * p + j]
-                    if x != 0.0:
-                        daxpy(&n, &x, <double *> M.dense + j * M.rows, &one, out + c * n, &one)
-        elif K == 1:
-            _gemv(False, n, p, M.dense, B, out)
+                    if B[c * p + j] != 0.0:
+                        which[some], factors[some] = j, B[c * p + j]
+                        some += 1
+                    if some == 64 or (some and j == p - 1):
+                        add_columns(out + c * n, M.dense, n, n, which, factors, 1.0, some)
+                        some = 0
         else:
             dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &n, <double *> B, &p, &zero, out, &n)
     else:
@@ -300,8 +331,12 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
     elif M.columns == 0:
         pass
     elif M.dense != NULL:
-        if K == 1:
-            _gemv(True, n, p, M.dense, R, out)
+        if M.turned != NULL:
+            memset(out, 0, p * K * sizeof(double))
+            for c in range(K):
+                add_columns(out + c * p, M.turned, p, p, NULL, R + c * n, 1.0, n)
+        elif K == 1:
+            _gemv(p, n, M.dense, R, out)
         else:
             dgemm("T", "N", &p, &many, &n, &unit, <double *> M.dense, &n, <double *> R, &n, &zero, out, &p)
     else:
@@ -314,33 +349,26 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
                         out[c * p + M.indices[k]] += M.data[k] * x
 
 
-cdef void _gemv(
-    bint transposed, int n, int p, const double *M, const double *x, double *out
-) noexcept nogil:
-    """``out = M x`` or ``M' x`` by one thread: calls this small are not divided, and waiting for others costs more."""
+cdef void _gemv(int p, int n, const double *M, const double *x, double *out) noexcept nogil:
+    """``out = M' x`` by one thread: calls this small are not divided, and waiting for others costs more."""
     cdef int step = max(1, 9000 // max(n, 1)), j = 0, columns, one = 1
-    cdef double unit = 1.0, keep = 0.0
-    cdef const double *part
-    if not transposed:
-        memset(out, 0, n * sizeof(double))
-        keep = 1.0
+    cdef double unit = 1.0, zero = 0.0
     while j < p:
         columns = min(step, p - j)
-        part = M + <Py_ssize_t> j * n
-        if transposed:
-            dgemv("T", &n, &columns, &unit, <double *> part, &n, <double *> x, &one, &keep, out + j, &one)
-        else:
-            dgemv("N", &n, &columns, &unit, <double *> part, &n, <double *> x + j, &one, &keep, out, &one)
+        dgemv(
+            "T", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x, &one, &zero, out + j, &one
+        )
         j += columns
 
 
 cdef Matrix _matrix(
     Py_ssize_t rows, Py_ssize_t columns, const double[::1, :] dense, const double[::1] data, const int[::1] indices,
-    const int[::1] indptr, bint is_identity
+    const int[::1] indptr, bint is_identity, const double[::1, :] turned=None
 ) noexcept:
     cdef Matrix M
     M.rows, M.columns, M.is_identity = rows, columns, is_identity
     M.dense = NULL
+    M.turned = NULL
     M.data = NULL
     M.indices = NULL
     M.indptr = NULL
@@ -348,11 +376,18 @@ cdef Matrix _matrix(
         pass
     elif dense is not None:
         M.dense = &dense[0, 0]
+        if turned is not None:
+            M.turned = &turned[0, 0]
     else:
         M.data = &data[0] if data.shape[0] else NULL
         M.indices = &indices[0] if indices.shape[0] else NULL
         M.indptr = &indptr[0]
     return M
+
+
+cdef _turned(const double[::1, :] X):
+    """X with contiguous rows, transposed, if both together stay in a cache; or None."""
+    return None if X is None or not 0 < X.shape[0] * X.shape[1] <= 100_000 else np.ascontiguousarray(X).T
 
 
 def iterate_split(
@@ -369,7 +404,8 @@ def iterate_split(
     steps, increasing, after which b and g are written to ``out_b`` (times, p, K) and ``out_g`` (times, m, K).
     """
     cdef Py_ssize_t p = b.shape[0], K = b.shape[1], m = z.shape[0], k, i, j, c, place = 0, last
-    cdef Matrix A = _matrix(n, p, X, data, indices, indptr, False)
+    cdef const double[::1, :] turned = _turned(X)
+    cdef Matrix A = _matrix(n, p, X, data, indices, indptr, False, turned)
     cdef Matrix D = _matrix(m, p, None, D_data, D_indices, D_indptr, D_is_identity)
     cdef double[::1, :] eta = np.zeros((n, K), order="F"), r = np.zeros((n, K), order="F")
     cdef double[::1, :] prob = np.zeros((n, K), order="F"), gradient = np.zeros((p, K), order="F")
@@ -425,12 +461,13 @@ def iterate_plain(
     Returns the steps taken since the start of the path, the next time to record, and the drift.
     """
     cdef Py_ssize_t w = z.shape[0], K = z.shape[1], i, j, c, last = recorded[recorded.shape[0] - 1]
-    cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False)
+    cdef const double[::1, :] turned = _turned(X)
+    cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False, turned)
     cdef double[::1, :] eta = np.zeros((n, K), order="F"), prob = np.zeros((n, K), order="F")
     cdef double[::1, :] gradient = np.zeros((w, K), order="F"), origin = np.array(r, order="F")
     cdef double[::1] inverse = 1.0 / np.maximum(v, 1e-300)
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
-    cdef double drift = 0.0, away, x
+    cdef double drift = 0.0, away
     cdef bint watch = drift_limit < 1e300
     work[0] = b0[0]
     with nogil:
@@ -447,9 +484,7 @@ def iterate_plain(
             if watch:
                 away = 0.0
                 for c in range(K):
-                    for i in range(n):
-                        x = r[i, c] - origin[i, c]
-                        away += x * x * inverse[i]
+                    away += distance(&inverse[0], &r[0, c], &origin[0, c], &r[0, c], &origin[0, c], n)
                 away = sqrt(away)
                 if drift + away > drift_limit:
                     break
@@ -458,10 +493,7 @@ def iterate_plain(
                     for i in range(n):
                         total[i, c] += r[i, c]
             _transposed_times(A, &r[0, 0], K, &gradient[0, 0])
-            for c in range(K):
-                for j in range(w):
-                    z[j, c] += delta * gradient[j, c]
-            _shrink(&z[0, 0], &g[0, 0], w, K, w, unit_ptr, unit_rows, kappa)
+            _advance(&z[0, 0], &g[0, 0], &gradient[0, 0], delta, w, K, unit_ptr, unit_rows, kappa)
             k += 1
             _note_entries(&g[0, 0], w, K, w, index, first, k)
     return k, place, drift
@@ -483,31 +515,11 @@ cdef void _exchange(
     index[i], index[j] = index[j], index[i]
 
 
-cdef void _subtract_product(
-    const double *M, Py_ssize_t lead, Py_ssize_t rows, Py_ssize_t columns, double scale, const double *x, double *out
-) noexcept nogil:
-    """``out -= scale M x``, a few columns at a time: calls this small are not divided among threads."""
-    cdef int m = <int> rows, n, one = 1, leading = <int> lead
-    cdef Py_ssize_t done = 0, block = max(1, 9000 // max(rows, 1))
-    cdef double minus = -scale, unit = 1.0
-    if rows == 0:
-        return
-    while done < columns:
-        n = <int> min(block, columns - done)
-        dgemv(
-            "N", &m, &n, &minus, <double *> M + done * lead, &leading, <double *> x + done, &one, &unit, out, &one
-        )
-        done += n
-
-
 cdef double _away(
     const double *g, const double *start, const double *origin, const double *gradient, Py_ssize_t n
 ) noexcept nogil:
     """Norm of ``X (g - start)``, given the gradients at both."""
-    cdef Py_ssize_t j
-    cdef double total = 0.0
-    for j in range(n):
-        total += (g[j] - start[j]) * (origin[j] - gradient[j])
+    cdef double total = distance(NULL, g, start, origin, gradient, n)
     return sqrt(total) if total > 0.0 else 0.0
 
 
@@ -552,7 +564,7 @@ def iterate_gram(
             if not stale:
                 for j in range(near):
                     gradient[j] = q[j]
-                _subtract_product(&G[0, 0], lead, near, s, 1.0, &g[0], &gradient[0])
+                add_columns(&gradient[0], &G[0, 0], lead, near, NULL, &g[0], -1.0, s)
                 if near < w:
                     away = _away(&g[0], &near_start[0], &near_origin[0], &gradient[0], near)
                     stale = taken >= horizon or near_drift + away > near_limit
@@ -560,7 +572,7 @@ def iterate_gram(
                 _catch_up(G, q, z, some, w, near, taken, delta)
                 for j in range(w):
                     gradient[j] = q[j]
-                _subtract_product(&G[0, 0], lead, w, s, 1.0, &g[0], &gradient[0])
+                add_columns(&gradient[0], &G[0, 0], lead, w, NULL, &g[0], -1.0, s)
                 # twice the drift that the last steps let expect
                 expected = 2.0 * near_drift * (<double> horizon / taken) ** 2 if taken else 0.0
                 near, near_limit = s, 1e299
@@ -591,9 +603,8 @@ def iterate_gram(
                     total[j] += g[j]
             for j in range(s):
                 some[j] += g[j]
-            for j in range(near):
-                z[j] += delta * gradient[j]
-            _shrink(&z[0], &g[0], near, 1, w, unit_ptr, unit_rows, kappa)
+            # with units near is w
+            _advance(&z[0], &g[0], &gradient[0], delta, near, 1, unit_ptr, unit_rows, kappa)
             k += 1
             taken += 1
             if sorting:
@@ -631,7 +642,7 @@ cdef void _catch_up(
         return
     for j in range(near, w):
         z[j] += taken * delta * q[j]
-    _subtract_product(&G[near, 0], G.shape[0], w - near, near, delta, &some[0], &z[near])
+    add_columns(&z[near], &G[near, 0], G.shape[0], w - near, NULL, &some[0], -delta, near)
 
 
 def iterate_modal(
@@ -683,7 +694,7 @@ def iterate_modal(
                     x = g[j] / nu
                     daxpy(&rank, &x, <double *> &P[0, j], &one, &pull[0], &one)
             if w:
-                _gemv(True, rank, size, &P[0, 0], &o[0], &gap[0])
+                _gemv(size, rank, &P[0, 0], &o[0], &gap[0])
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
@@ -705,113 +716,131 @@ def iterate_modal(
 
 
 cdef enum:
-    # rows that stay in the fastest cache while both updates pass over them
-    TILE = 1000
+    # rows that stay in the fastest cache while several steps pass over them, and how many these are
+    TILE = 512
+    AHEAD = 32
+    ROOM = TILE + 2 * AHEAD + 8
+
+
+cdef struct Chain:
+    Py_ssize_t p
+    const double *keep
+    const double *side
+    const double *constant
+    double rate
+    double kappa
+    bint tridiagonal
 
 
 cdef void _chain_tile(
-    Py_ssize_t n, const double *middle, const double *side, const double *constant, const double *b, double *b_new,
-    double *g, double *z, double pull, double rate, double kappa, double before
+    Chain chain, Py_ssize_t start, Py_ssize_t steps, Py_ssize_t k, const double *b, const double *z, double *b_new,
+    double *z_new, uint64_t *outside, Py_ssize_t *first
 ) noexcept nogil:
-    """Updates of b[0..n) and of the differences between b[i] and b[i + 1]; ``before`` is the old g[-1].
-
-    Written so that compilers vectorise it: no branches, and ``max(x, 0)`` as ``(x + |x|) / 2``.
-    """
-    cdef Py_ssize_t i
-    cdef double x, a
-    b_new[0] = middle[0] * b[0] + side[-1] * b[-1] + side[0] * b[1] + constant[0] + pull * (before - g[0])
-    for i in range(1, n):
-        b_new[i] = (
-            middle[i] * b[i] + side[i - 1] * b[i - 1] + side[i] * b[i + 1] + constant[i] + pull * (g[i - 1] - g[i])
-        )
-    for i in range(n):
-        x = z[i] + rate * (b[i + 1] - b[i] - g[i])
-        a = fabs(x) - 1.0
-        a = 0.5 * (a + fabs(a))
-        z[i] = x
-        g[i] = kappa * copysign(a, x)
-
-
-cdef double _total_inside(const double *g, const double *out, Py_ssize_t n) noexcept nogil:
-    """Sum of |g| over the rows with ``out`` = 1."""
-    cdef Py_ssize_t i = 0
-    cdef double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0
-    while i + 4 <= n:
-        s0 += fabs(g[i]) * out[i]
-        s1 += fabs(g[i + 1]) * out[i + 1]
-        s2 += fabs(g[i + 2]) * out[i + 2]
-        s3 += fabs(g[i + 3]) * out[i + 3]
-        i += 4
-    while i < n:
-        s0 += fabs(g[i]) * out[i]
-        i += 1
-    return s0 + s1 + s2 + s3
+    """Some steps from the k-th on of the rows of a tile, from copies of what their values depend on."""
+    cdef Py_ssize_t p = chain.p, stop = min(p, start + TILE), low = max(0, start - steps), i, left
+    cdef Py_ssize_t high = min(p, stop + steps), node, last_node, edge, last_edge, mine = min(stop, p - 1)
+    cdef double nodes[ROOM]
+    cdef double duals[ROOM]
+    cdef double others[ROOM]
+    cdef double gaps[ROOM]
+    cdef double constants[ROOM]
+    cdef uint64_t watched[ROOM]
+    # entry i of the chain is at i - low; one more on either side stays zero
+    cdef double *x = nodes + 1
+    cdef double *dual = duals + 1
+    cdef double *other = others + 1
+    cdef double *gap = gaps + 1
+    cdef uint64_t *watch = watched + 1
+    memset(nodes, 0, sizeof(nodes))
+    memset(gaps, 0, sizeof(gaps))
+    memset(watched, 0, sizeof(watched))
+    memcpy(x, b + low, (high - low) * sizeof(double))
+    memcpy(dual, z + low, (min(high, p - 1) - low) * sizeof(double))
+    if k > 0:
+        memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
+    for left in range(steps - 1, -1, -1):
+        node, last_node = max(start - left, 0), min(stop + left, p)
+        edge, last_edge = max(node - 1, 0), min(last_node, p - 1)
+        if chain_edges(
+            x + (edge - low), dual + (edge - low), other + (edge - low), gap + (edge - low), watch + (edge - low),
+            chain.rate, chain.kappa, last_edge - edge
+        ):
+            for i in range(start, mine):
+                if watch[i - low] and fabs(dual[i - low]) > chain.kappa:
+                    watch[i - low] = outside[i] = 0
+                    first[i] = k + steps - 1 - left
+        if k == 0 and left == steps - 1:
+            # not before the first step
+            memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
+        if chain.tridiagonal:
+            memcpy(constants, chain.constant + node, (last_node - node) * sizeof(double))
+            chain_sides(constants, chain.side + node, x + (node - low), last_node - node)
+            chain_nodes(
+                x + (node - low), gap + (node - low), chain.keep + node, constants, chain.rate, last_node - node
+            )
+        else:
+            chain_nodes(
+                x + (node - low), gap + (node - low), chain.keep + node, chain.constant + node, chain.rate,
+                last_node - node
+            )
+        dual, other = other, dual
+    memcpy(b_new + start, x + (start - low), (stop - start) * sizeof(double))
+    memcpy(z_new + start, dual + (start - low), (mine - start) * sizeof(double))
 
 
 def iterate_chain(
     const double[::1] diagonal, const double[::1] off, const double[::1] mean, const double[::1] q, double nu,
-    double kappa, double delta, double[::1] b, double[::1] z, double[::1] g, Py_ssize_t[::1] first,
+    double kappa, double delta, const double[::1] b, const double[::1] z, Py_ssize_t[::1] first,
     const Py_ssize_t[::1] recorded, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
 ):
-    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours.
+    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours, from b and z.
 
-    The Hessian in b is tridiagonal (``diagonal``, ``off``), D'D / nu included, less ``mean mean'``.
+    The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less ``mean mean'``.
     """
-    cdef Py_ssize_t p = b.shape[0], m = p - 1, k = 0, place = 0, i, tile, size
+    cdef Py_ssize_t p = b.shape[0], m = p - 1, k = 0, place = 0, i, start, steps
     cdef Py_ssize_t last = recorded[recorded.shape[0] - 1]
-    cdef double quick = kappa * delta, pull = kappa * delta / nu, rate = delta / nu, before, following, x
+    cdef double quick = kappa * delta, x
     cdef bint centred = np.any(mean)
-    # with a margin of one entry on either side
-    cdef double[::1] one = np.zeros(p + 2), other = np.zeros(p + 2), gaps = np.zeros(p + 1)
-    cdef double[::1] middle = np.zeros(p + 2), side = np.zeros(p + 2), constant = np.zeros(p + 2)
-    cdef double[::1] dual = np.zeros(p + 1), outside = np.zeros(p + 1)
-    cdef double *old = &one[1]
-    cdef double *new = &other[1]
-    cdef double *gamma = &gaps[0]
-    for i in range(p):
-        old[i] = b[i]
-        middle[i + 1] = 1.0 - quick * diagonal[i]
-        constant[i + 1] = quick * q[i]
-    for i in range(m):
-        side[i + 1] = -quick * off[i]
-        gamma[i] = g[i]
-        dual[i] = z[i]
-        outside[i] = 1.0
+    # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
+    cdef double[::1] nodes = np.array(b), nodes_after = np.empty(p)
+    cdef double[::1] duals = np.append(np.multiply(z, kappa), 0.0), duals_after = np.zeros(p)
+    cdef double[::1] keep = 1.0 - quick * np.asarray(diagonal), constant = quick * np.asarray(q)
+    # what is before the first and after the last is read, times zero
+    cdef double[::1] side = np.concatenate(([0.0], -quick * np.asarray(off), [0.0]))
+    cdef uint64_t[::1] outside = np.full(p, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+    cdef Chain chain
+    chain.p, chain.rate, chain.kappa = p, quick / nu, kappa
+    chain.keep, chain.side, chain.constant = &keep[0], &side[0], &constant[0]
+    chain.tridiagonal = np.any(off)
     with nogil:
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
                 for i in range(p):
-                    out_b[place, i, 0] = old[i]
+                    out_b[place, i, 0] = nodes[i]
                 for i in range(m):
-                    # not minus zero
-                    out_g[place, i, 0] = gamma[i] + 0.0
+                    out_g[place, i, 0] = duals[i] - max(-kappa, min(kappa, duals[i]))
                 place += 1
             if k == last:
                 break
-            before = 0.0
-            tile = 0
-            while tile < m:
-                size = min(<Py_ssize_t> TILE, m - tile)
-                following = gamma[tile + size - 1]
+            steps = min(<Py_ssize_t> (1 if centred else AHEAD), recorded[place] - k)
+            start = 0
+            while start < p:
                 _chain_tile(
-                    size, &middle[tile + 1], &side[tile + 1], &constant[tile + 1], old + tile, new + tile,
-                    gamma + tile, &dual[tile], pull, rate, kappa, before
+                    chain, start, steps, k, &nodes[0], &duals[0], &nodes_after[0], &duals_after[0], &outside[0],
+                    &first[0]
                 )
-                before = following
-                if _total_inside(gamma + tile, &outside[tile], size) > 0.0:
-                    for i in range(tile, tile + size):
-                        if gamma[i] != 0.0 and outside[i] != 0.0:
-                            outside[i] = 0.0
-                            first[i] = k + 1
-                tile += size
-            new[m] = middle[m + 1] * old[m] + side[m] * old[m - 1] + constant[m + 1] + pull * before
+                start += TILE
             if centred:
                 x = 0.0
                 for i in range(p):
-                    x += mean[i] * old[i]
+                    x += mean[i] * nodes[i]
                 x *= quick
                 for i in range(p):
-                    new[i] += x * mean[i]
-            old, new = new, old
-            k += 1
+                    nodes_after[i] += x * mean[i]
+            nodes, nodes_after = nodes_after, nodes
+            duals, duals_after = duals_after, duals
+            k += steps
+        for i in range(m):
+            if last > 0 and outside[i] and fabs(duals[i]) > kappa:
+                first[i] = last
     return k

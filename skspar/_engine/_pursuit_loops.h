@@ -1,76 +1,33 @@
-/* The inner loops of matching pursuit, for float and for double, and on x86-64 for several instruction sets, of which
-   the best that the processor has is chosen at run time. This file includes itself once for each combination.
+/* The inner loops of matching pursuit, for float and for double, in several instruction sets.
 
    No sum is reassociated beyond the four terms that are written out, so the versions differ by fused multiply-adds. */
-#ifndef REAL
-
-#include <stddef.h>
+#ifndef SET
 
 /* Atoms that are worked on together: their sums stay in registers or the nearest cache. */
 enum { TILE = 256, LANES = 32 };
 
-/* A short loop that is unrolled whole is no longer seen by the vectoriser. */
-#if defined(__GNUC__)
-#define NOT_UNROLLED _Pragma("GCC unroll 1")
-#else
-#define NOT_UNROLLED
-#endif
+#define LOOPS "_pursuit_loops.h"
+#include "_instruction_sets.h"
 
-#define JOINED(name, real, set) name##_##real##_##set
-#define EXPANDED(name, real, set) JOINED(name, real, set)
-#define NAMED(name) EXPANDED(name, REAL, SET)
+#define update_float BEST(update_float)
+#define update_double BEST(update_double)
+#define largest_float BEST(largest_float)
+#define largest_double BEST(largest_double)
+#define reductions_float BEST(reductions_float)
+#define reductions_double BEST(reductions_double)
 
-#define SET baseline
-#define ATTRIBUTES
+#elif !defined(REAL)
+
 #define REAL float
 #include "_pursuit_loops.h"
 #undef REAL
 #define REAL double
 #include "_pursuit_loops.h"
 #undef REAL
-#undef SET
-#undef ATTRIBUTES
-
-#if defined(__GNUC__) && defined(__x86_64__)
-
-#define SET avx2
-#define ATTRIBUTES __attribute__((target("avx2,fma")))
-#define REAL float
-#include "_pursuit_loops.h"
-#undef REAL
-#define REAL double
-#include "_pursuit_loops.h"
-#undef REAL
-#undef SET
-#undef ATTRIBUTES
-
-#define SET avx512
-#define ATTRIBUTES __attribute__((target("avx512f,fma,prefer-vector-width=512")))
-#define REAL float
-#include "_pursuit_loops.h"
-#undef REAL
-#define REAL double
-#include "_pursuit_loops.h"
-#undef REAL
-#undef SET
-#undef ATTRIBUTES
-
-#define BEST(name, real)                                                                                               \
-    (__builtin_cpu_supports("avx512f")                                      ? name##_##real##_avx512                   \
-     : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_##real##_avx2                          \
-                                                                            : name##_##real##_baseline)
-#else
-#define BEST(name, real) name##_##real##_baseline
-#endif
-
-#define update_float BEST(update, float)
-#define update_double BEST(update, double)
-#define largest_float BEST(largest, float)
-#define largest_double BEST(largest, double)
-#define reductions_float BEST(reductions, float)
-#define reductions_double BEST(reductions, double)
 
 #else
+
+#define NAMED(name) IN_SET(EXPANDED(name, REAL))
 
 /* image = (gram - sum_i w[i] images[i]) * scale;  scores -= step * image;  left -= image^2 unless left is NULL.
    images has k rows of length n, of which image may be the next. */

@@ -106,11 +106,11 @@ def run(problem, operator, units, schedule):
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
-    chain = _chain(problem, operator, units, schedule.nu)
+    chain = _chain(problem, operator, units)
     if chain is not None:
         iterate_chain(
-            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], g[:, 0], first,
-            schedule.recorded, coefs, gammas,
+            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first, schedule.recorded,
+            coefs, gammas,
         )  # fmt: skip
         return Path(coefs, gammas, first)
     iterate_split(
@@ -121,15 +121,14 @@ def run(problem, operator, units, schedule):
     return Path(coefs, gammas, first)
 
 
-def _chain(problem, operator, units, nu):
-    """Diagonals and mean of the Hessian in b if D takes differences of neighbours and it is tridiagonal, else None."""
+def _chain(problem, operator, units):
+    """Diagonals and mean of X'VX if D takes differences of neighbours and it is tridiagonal, else None."""
     if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
         return None
     gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
     if np.any(np.abs(gram.row - gram.col) > 1):
         return None
-    H = gram.tocsr() + (operator.matrix.T @ operator.matrix) / nu
-    return H.diagonal().astype(np.float64), H.diagonal(1).astype(np.float64), problem.x_mean
+    return gram.diagonal(), gram.diagonal(1), problem.x_mean
 
 
 def _eigenbasis_pays(problem, operator, n_steps):

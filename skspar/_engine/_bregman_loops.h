@@ -1,0 +1,201 @@
+/* The inner loops of the Bregman iterations, in several instruction sets.
+
+   Sums are taken in an order that does not depend on the set, so the versions differ by fused multiply-adds. */
+#ifndef SET
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Rows whose sums stay in the nearest cache, and partial sums of a reduction. */
+enum { ROWS = 1024, LANES = 16 };
+
+#define LOOPS "_bregman_loops.h"
+#include "_instruction_sets.h"
+
+#define add_columns BEST(add_columns)
+#define move_and_shrink BEST(move_and_shrink)
+#define distance BEST(distance)
+#define logistic BEST(logistic)
+#define chain_edges BEST(chain_edges)
+#define chain_sides BEST(chain_sides)
+#define chain_nodes BEST(chain_nodes)
+
+#else
+
+/* out += scale * sum_i x[i] M[:, which[i]], the first columns of M where ``which`` is NULL. */
+ATTRIBUTES
+static void IN_SET(add_columns)(double *restrict out, const double *restrict M, ptrdiff_t lead, ptrdiff_t rows,
+                                const ptrdiff_t *restrict which, const double *restrict x, double scale,
+                                ptrdiff_t columns)
+{
+#define COLUMN(k) (M + start + (which ? which[k] : (k)) * lead)
+    for (ptrdiff_t start = 0; start < rows; start += ROWS) {
+        const ptrdiff_t size = rows - start < ROWS ? rows - start : ROWS;
+        double *restrict o = out + start;
+        ptrdiff_t i = 0;
+        for (; i + 8 <= columns; i += 8) {
+            const double x0 = scale * x[i], x1 = scale * x[i + 1], x2 = scale * x[i + 2], x3 = scale * x[i + 3];
+            const double x4 = scale * x[i + 4], x5 = scale * x[i + 5], x6 = scale * x[i + 6], x7 = scale * x[i + 7];
+            const double *c0 = COLUMN(i), *c1 = COLUMN(i + 1), *c2 = COLUMN(i + 2), *c3 = COLUMN(i + 3);
+            const double *c4 = COLUMN(i + 4), *c5 = COLUMN(i + 5), *c6 = COLUMN(i + 6), *c7 = COLUMN(i + 7);
+            for (ptrdiff_t t = 0; t < size; t++)
+                o[t] += (x0 * c0[t] + x1 * c1[t] + x2 * c2[t] + x3 * c3[t])
+                        + (x4 * c4[t] + x5 * c5[t] + x6 * c6[t] + x7 * c7[t]);
+        }
+        for (; i + 2 <= columns; i += 2) {
+            const double x0 = scale * x[i], x1 = scale * x[i + 1];
+            const double *c0 = COLUMN(i), *c1 = COLUMN(i + 1);
+            for (ptrdiff_t t = 0; t < size; t++)
+                o[t] += x0 * c0[t] + x1 * c1[t];
+        }
+        for (; i < columns; i++) {
+            const double x0 = scale * x[i];
+            const double *c0 = COLUMN(i);
+            for (ptrdiff_t t = 0; t < size; t++)
+                o[t] += x0 * c0[t];
+        }
+    }
+#undef COLUMN
+}
+
+/* z += delta * gradient;  g = kappa (z - z clipped to [-1, 1]). */
+ATTRIBUTES
+static void IN_SET(move_and_shrink)(double *restrict z, double *restrict g, const double *restrict gradient,
+                                    double delta, double kappa, ptrdiff_t n)
+{
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const double x = z[j] + delta * gradient[j];
+        const double low = x < -1.0 ? -1.0 : x;
+        z[j] = x;
+        g[j] = kappa * (x - (low > 1.0 ? 1.0 : low));
+    }
+}
+
+/* sum_i w[i] (a[i] - b[i]) (c[i] - d[i]); no w means ones. */
+ATTRIBUTES
+static double IN_SET(distance)(const double *restrict w, const double *restrict a, const double *restrict b,
+                               const double *restrict c, const double *restrict d, ptrdiff_t n)
+{
+    double sums[LANES] = {0}, total = 0;
+    ptrdiff_t i = 0;
+    if (w)
+        for (; i + LANES <= n; i += LANES)
+            NOT_UNROLLED
+            for (ptrdiff_t t = 0; t < LANES; t++)
+                sums[t] += w[i + t] * (a[i + t] - b[i + t]) * (c[i + t] - d[i + t]);
+    else
+        for (; i + LANES <= n; i += LANES)
+            NOT_UNROLLED
+            for (ptrdiff_t t = 0; t < LANES; t++)
+                sums[t] += (a[i + t] - b[i + t]) * (c[i + t] - d[i + t]);
+    for (; i < n; i++)
+        sums[0] += (w ? w[i] : 1.0) * (a[i] - b[i]) * (c[i] - d[i]);
+    for (ptrdiff_t t = 0; t < LANES; t++)
+        total += sums[t];
+    return total;
+}
+
+/* prob = 1 / (1 + exp(-(shift + eta)));  r = v (y - prob);  the sums of r and of v prob (1 - prob).
+
+   The exponential is of minus the absolute value: 2^k exp(f), f at most log(2) / 2 from zero, by Taylor's polynomial,
+   whose remainder is below 2^-57. NaN stays NaN. */
+ATTRIBUTES
+static void IN_SET(logistic)(const double *restrict eta, const double *restrict y, const double *restrict v,
+                             double shift, double *restrict prob, double *restrict r, double *sums, ptrdiff_t n)
+{
+    double s[LANES] = {0}, h[LANES] = {0};
+    /* adding it leaves the nearest integer in the last bits */
+    const double rounder = 6755399441055744.0;
+    /* three loops, or else compilers see branches */
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double size = fabs(shift + eta[i]);
+        prob[i] = size > 708.0 ? -708.0 : -size;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double a = prob[i], k = a * 1.4426950408889634 + rounder, whole = k - rounder;
+        const double f = (a - whole * 6.93147180369123816490e-01) - whole * 1.90821492927058770002e-10;
+        double e = 1.0 / 6227020800;
+        e = e * f + 1.0 / 479001600;
+        e = e * f + 1.0 / 39916800;
+        e = e * f + 1.0 / 3628800;
+        e = e * f + 1.0 / 362880;
+        e = e * f + 1.0 / 40320;
+        e = e * f + 1.0 / 5040;
+        e = e * f + 1.0 / 720;
+        e = e * f + 1.0 / 120;
+        e = e * f + 1.0 / 24;
+        e = e * f + 1.0 / 6;
+        e = e * f + 0.5;
+        e = e * f + 1.0;
+        e = e * f + 1.0;
+        uint64_t bits, exponent;
+        memcpy(&bits, &e, sizeof bits);
+        memcpy(&exponent, &k, sizeof exponent);
+        bits += exponent << 52;
+        memcpy(&e, &bits, sizeof e);
+        prob[i] = e;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double e = prob[i], top = shift + eta[i] >= 0.0 ? 1.0 : e;
+        prob[i] = top / (1.0 + e);
+        r[i] = v[i] * (y[i] - prob[i]);
+    }
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        NOT_UNROLLED
+        for (ptrdiff_t t = 0; t < LANES; t++) {
+            s[t] += r[i + t];
+            h[t] += v[i + t] * prob[i + t] * (1.0 - prob[i + t]);
+        }
+    for (; i < n; i++) {
+        s[0] += r[i];
+        h[0] += v[i] * prob[i] * (1.0 - prob[i]);
+    }
+    sums[0] = sums[1] = 0.0;
+    for (ptrdiff_t t = 0; t < LANES; t++) {
+        sums[0] += s[t];
+        sums[1] += h[t];
+    }
+}
+
+/* For the differences of neighbours, gap = b[i + 1] - b[i] - g and z_new = z + rate * gap, with g = z less z clipped to
+   [-kappa, kappa]; whether a g is not zero where the bits of ``outside`` are set. */
+ATTRIBUTES
+static int IN_SET(chain_edges)(const double *restrict b, const double *restrict z, double *restrict z_new,
+                               double *restrict gap, const uint64_t *restrict outside, double rate, double kappa,
+                               ptrdiff_t n)
+{
+    uint64_t found = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double low = z[i] < -kappa ? -kappa : z[i];
+        const double g = z[i] - (low > kappa ? kappa : low);
+        const double d = (b[i + 1] - b[i]) - g;
+        uint64_t bits;
+        memcpy(&bits, &g, sizeof bits);
+        found |= bits & outside[i];
+        gap[i] = d;
+        z_new[i] = z[i] + rate * d;
+    }
+    return found != 0;
+}
+
+/* out += side[i] b[i - 1] + side[i + 1] b[i + 1]. */
+ATTRIBUTES
+static void IN_SET(chain_sides)(double *restrict out, const double *restrict side, const double *restrict b,
+                                ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] += side[i] * b[i - 1] + side[i + 1] * b[i + 1];
+}
+
+/* b = keep b + constant + rate (gap - gap before). */
+ATTRIBUTES
+static void IN_SET(chain_nodes)(double *restrict b, const double *restrict gap, const double *restrict keep,
+                                const double *restrict constant, double rate, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        b[i] = (keep[i] * b[i] + constant[i]) + rate * (gap[i] - gap[i - 1]);
+}
+
+#endif
