@@ -274,8 +274,10 @@ cdef struct Matrix:
     Py_ssize_t rows
     Py_ssize_t columns
     const double *dense
+    Py_ssize_t lead
     # the same with contiguous rows, or NULL
     const double *turned
+    Py_ssize_t turned_lead
     const double *data
     const int *indices
     const int *indptr
@@ -285,7 +287,7 @@ cdef struct Matrix:
 cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept nogil:
     """``out = M B``; columns of B that are mostly zero are read as such."""
     cdef Py_ssize_t i, j, c
-    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K
+    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K, lead = <int> M.lead
     cdef double x, unit = 1.0, zero = 0.0
     cdef Py_ssize_t nonzero = 0, some
     cdef Py_ssize_t which[64]
@@ -307,10 +309,10 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
                         which[some], factors[some] = j, B[c * p + j]
                         some += 1
                     if some == 64 or (some and j == p - 1):
-                        add_columns(out + c * n, M.dense, n, n, which, factors, 1.0, some)
+                        add_columns(out + c * n, M.dense, M.lead, n, which, factors, 1.0, some)
                         some = 0
         else:
-            dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &n, <double *> B, &p, &zero, out, &n)
+            dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &lead, <double *> B, &p, &zero, out, &n)
     else:
         for c in range(K):
             for i in range(n):
@@ -334,7 +336,7 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
         if M.turned != NULL:
             memset(out, 0, p * K * sizeof(double))
             for c in range(K):
-                add_columns(out + c * p, M.turned, p, p, NULL, R + c * n, 1.0, n)
+                add_columns(out + c * p, M.turned, M.turned_lead, p, NULL, R + c * n, 1.0, n)
         elif K == 1:
             _gemv(p, n, M.dense, R, out)
         else:
@@ -363,12 +365,13 @@ cdef void _gemv(int p, int n, const double *M, const double *x, double *out) noe
 
 cdef Matrix _matrix(
     Py_ssize_t rows, Py_ssize_t columns, const double[::1, :] dense, const double[::1] data, const int[::1] indices,
-    const int[::1] indptr, bint is_identity, const double[::1, :] turned=None
+    const int[::1] indptr, bint is_identity
 ) noexcept:
     cdef Matrix M
     M.rows, M.columns, M.is_identity = rows, columns, is_identity
     M.dense = NULL
     M.turned = NULL
+    M.lead = M.turned_lead = 0
     M.data = NULL
     M.indices = NULL
     M.indptr = NULL
@@ -376,8 +379,7 @@ cdef Matrix _matrix(
         pass
     elif dense is not None:
         M.dense = &dense[0, 0]
-        if turned is not None:
-            M.turned = &turned[0, 0]
+        M.lead = dense.shape[0]
     else:
         M.data = &data[0] if data.shape[0] else NULL
         M.indices = &indices[0] if indices.shape[0] else NULL
@@ -385,9 +387,25 @@ cdef Matrix _matrix(
     return M
 
 
-cdef _turned(const double[::1, :] X):
-    """X with contiguous rows, transposed, if both together stay in a cache; or None."""
-    return None if X is None or not 0 < X.shape[0] * X.shape[1] <= 100_000 else np.ascontiguousarray(X).T
+def aligned(rows, columns):
+    """Zeros whose columns are contiguous and begin where lines of the cache do; with up to seven more rows."""
+    rows += -rows % 8
+    memory = np.zeros(rows * columns + 8)
+    skip = -memory.ctypes.data // 8 % 8
+    return memory[skip:skip + rows * columns].reshape((rows, columns), order="F")
+
+
+cdef _both_ways(const double[::1, :] X, Matrix *M):
+    """Let M stand for copies of X with contiguous columns and rows, if they stay in a cache; returns them."""
+    cdef double[::1, :] columns, rows
+    if X is None or not 0 < X.shape[0] * X.shape[1] <= 100_000:
+        return None
+    first, second = aligned(X.shape[0], X.shape[1]), aligned(X.shape[1], X.shape[0])
+    first[:X.shape[0]], second[:X.shape[1]] = X, np.asarray(X).T
+    columns, rows = first, second
+    M.dense, M.lead = &columns[0, 0], columns.shape[0]
+    M.turned, M.turned_lead = &rows[0, 0], rows.shape[0]
+    return first, second
 
 
 def iterate_split(
@@ -404,8 +422,7 @@ def iterate_split(
     steps, increasing, after which b and g are written to ``out_b`` (times, p, K) and ``out_g`` (times, m, K).
     """
     cdef Py_ssize_t p = b.shape[0], K = b.shape[1], m = z.shape[0], k, i, j, c, place = 0, last
-    cdef const double[::1, :] turned = _turned(X)
-    cdef Matrix A = _matrix(n, p, X, data, indices, indptr, False, turned)
+    cdef Matrix A = _matrix(n, p, X, data, indices, indptr, False)
     cdef Matrix D = _matrix(m, p, None, D_data, D_indices, D_indptr, D_is_identity)
     cdef double[::1, :] eta = np.zeros((n, K), order="F"), r = np.zeros((n, K), order="F")
     cdef double[::1, :] prob = np.zeros((n, K), order="F"), gradient = np.zeros((p, K), order="F")
@@ -413,6 +430,7 @@ def iterate_split(
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef Py_ssize_t[::1] everything = np.arange(m, dtype=np.intp)
     cdef double rate = delta / nu
+    copies = _both_ways(X, &A)
     work[0] = b0[0]
     last = recorded[recorded.shape[0] - 1]
     with nogil:
@@ -461,14 +479,14 @@ def iterate_plain(
     Returns the steps taken since the start of the path, the next time to record, and the drift.
     """
     cdef Py_ssize_t w = z.shape[0], K = z.shape[1], i, j, c, last = recorded[recorded.shape[0] - 1]
-    cdef const double[::1, :] turned = _turned(X)
-    cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False, turned)
+    cdef Matrix A = _matrix(n, w, X, data, indices, indptr, False)
     cdef double[::1, :] eta = np.zeros((n, K), order="F"), prob = np.zeros((n, K), order="F")
     cdef double[::1, :] gradient = np.zeros((w, K), order="F"), origin = np.array(r, order="F")
     cdef double[::1] inverse = 1.0 / np.maximum(v, 1e-300)
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef double drift = 0.0, away
     cdef bint watch = drift_limit < 1e300
+    copies = _both_ways(X, &A)
     work[0] = b0[0]
     with nogil:
         while True:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ._blas import product
-from ._bregman import iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
 
 NO_UNITS = np.empty(0, dtype=np.intp)
@@ -342,7 +342,8 @@ def _grown_gram(problem, G, W, added, whole):
     """The Gram matrix of the rows W, in the leading part of G, with those of the rows added."""
     old, size = len(W), len(W) + len(added)
     if size > len(G):
-        larger = np.zeros((min(problem.p, max(2 * len(G), size, 32)),) * 2, order="F")
+        order = min(problem.p, max(2 * len(G), size, 32))
+        larger = aligned(order, order + -order % 8)
         larger[:old, :old] = G[:old, :old]
         G = larger
     if whole:
