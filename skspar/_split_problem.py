@@ -178,7 +178,10 @@ def _public(values, scale, dtype):
 
 
 def check_finite(*arrays):
-    if not all(np.isfinite(array).all() for array in arrays):
+    with np.errstate(over="ignore", invalid="ignore"):
+        # a sum is finite only if all its terms are
+        finite = all(np.isfinite(array.sum()) or np.isfinite(array).all() for array in arrays)
+    if not finite:
         raise ValueError(
             "X or y must have smaller entries, or kappa must be smaller: the iterates are not finite (numbers beyond "
             "the range of floating point)."

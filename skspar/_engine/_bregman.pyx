@@ -15,13 +15,14 @@ import numpy as np
 from libc.math cimport exp, fabs, log, sqrt
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
-from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv, dswap
+from scipy.linalg.cython_blas cimport daxpy, dgemm, dswap
 from scipy.linalg.cython_lapack cimport dposv
 
 cdef extern from "_bregman_loops.h" nogil:
     void add_columns(
         double *, const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double, Py_ssize_t
     )
+    void dots(double *, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t)
     void move_and_shrink(double *, double *, const double *, double, double, Py_ssize_t)
     double distance(
         const double *, const double *, const double *, const double *, const double *, Py_ssize_t
@@ -275,9 +276,6 @@ cdef struct Matrix:
     Py_ssize_t columns
     const double *dense
     Py_ssize_t lead
-    # the same with contiguous rows, or NULL
-    const double *turned
-    Py_ssize_t turned_lead
     const double *data
     const int *indices
     const int *indptr
@@ -325,7 +323,7 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
 cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out) noexcept nogil:
     """``out = M' R``."""
     cdef Py_ssize_t i, c
-    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K
+    cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K, lead = <int> M.lead
     cdef double x, unit = 1.0, zero = 0.0
     if M.is_identity:
         for i in range(M.rows * K):
@@ -333,14 +331,10 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
     elif M.columns == 0:
         pass
     elif M.dense != NULL:
-        if M.turned != NULL:
-            memset(out, 0, p * K * sizeof(double))
-            for c in range(K):
-                add_columns(out + c * p, M.turned, M.turned_lead, p, NULL, R + c * n, 1.0, n)
-        elif K == 1:
-            _gemv(p, n, M.dense, R, out)
+        if K == 1:
+            dots(out, M.dense, lead, n, R, p)
         else:
-            dgemm("T", "N", &p, &many, &n, &unit, <double *> M.dense, &n, <double *> R, &n, &zero, out, &p)
+            dgemm("T", "N", &p, &many, &n, &unit, <double *> M.dense, &lead, <double *> R, &n, &zero, out, &p)
     else:
         memset(out, 0, p * K * sizeof(double))
         for c in range(K):
@@ -351,18 +345,6 @@ cdef void _transposed_times(Matrix M, const double *R, Py_ssize_t K, double *out
                         out[c * p + M.indices[k]] += M.data[k] * x
 
 
-cdef void _gemv(int p, int n, const double *M, const double *x, double *out) noexcept nogil:
-    """``out = M' x`` by one thread: calls this small are not divided, and waiting for others costs more."""
-    cdef int step = max(1, 9000 // max(n, 1)), j = 0, columns, one = 1
-    cdef double unit = 1.0, zero = 0.0
-    while j < p:
-        columns = min(step, p - j)
-        dgemv(
-            "T", &n, &columns, &unit, <double *> M + <Py_ssize_t> j * n, &n, <double *> x, &one, &zero, out + j, &one
-        )
-        j += columns
-
-
 cdef Matrix _matrix(
     Py_ssize_t rows, Py_ssize_t columns, const double[::1, :] dense, const double[::1] data, const int[::1] indices,
     const int[::1] indptr, bint is_identity
@@ -370,8 +352,7 @@ cdef Matrix _matrix(
     cdef Matrix M
     M.rows, M.columns, M.is_identity = rows, columns, is_identity
     M.dense = NULL
-    M.turned = NULL
-    M.lead = M.turned_lead = 0
+    M.lead = 0
     M.data = NULL
     M.indices = NULL
     M.indptr = NULL
@@ -395,17 +376,16 @@ def aligned(rows, columns):
     return memory[skip:skip + rows * columns].reshape((rows, columns), order="F")
 
 
-cdef _both_ways(const double[::1, :] X, Matrix *M):
-    """Let M stand for copies of X with contiguous columns and rows, if they stay in a cache; returns them."""
-    cdef double[::1, :] columns, rows
-    if X is None or not 0 < X.shape[0] * X.shape[1] <= 100_000:
+cdef _align(const double[::1, :] X, Matrix *M):
+    """Let M stand for an aligned copy of X, if that stays in a cache; returns it."""
+    cdef double[::1, :] columns
+    if X is None or not 0 < X.shape[0] * X.shape[1] <= 500_000:
         return None
-    first, second = aligned(X.shape[0], X.shape[1]), aligned(X.shape[1], X.shape[0])
-    first[:X.shape[0]], second[:X.shape[1]] = X, np.asarray(X).T
-    columns, rows = first, second
+    copy = aligned(X.shape[0], X.shape[1])
+    copy[:X.shape[0]] = X
+    columns = copy
     M.dense, M.lead = &columns[0, 0], columns.shape[0]
-    M.turned, M.turned_lead = &rows[0, 0], rows.shape[0]
-    return first, second
+    return copy
 
 
 def iterate_split(
@@ -430,7 +410,7 @@ def iterate_split(
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef Py_ssize_t[::1] everything = np.arange(m, dtype=np.intp)
     cdef double rate = delta / nu
-    copies = _both_ways(X, &A)
+    copy = _align(X, &A)
     work[0] = b0[0]
     last = recorded[recorded.shape[0] - 1]
     with nogil:
@@ -486,7 +466,7 @@ def iterate_plain(
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef double drift = 0.0, away
     cdef bint watch = drift_limit < 1e300
-    copies = _both_ways(X, &A)
+    copy = _align(X, &A)
     work[0] = b0[0]
     with nogil:
         while True:
@@ -712,7 +692,7 @@ def iterate_modal(
                     x = g[j] / nu
                     daxpy(&rank, &x, <double *> &P[0, j], &one, &pull[0], &one)
             if w:
-                _gemv(size, rank, &P[0, 0], &o[0], &gap[0])
+                dots(&gap[0], &P[0, 0], r, r, &o[0], w)
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
@@ -737,7 +717,7 @@ cdef enum:
     # rows that stay in the fastest cache while several steps pass over them, and how many these are
     TILE = 512
     AHEAD = 32
-    ROOM = TILE + 2 * AHEAD + 8
+    ROOM = TILE + 2 * AHEAD + 32
 
 
 cdef struct Chain:
@@ -750,25 +730,34 @@ cdef struct Chain:
     bint tridiagonal
 
 
+cdef inline double *_line(double *memory) noexcept nogil:
+    """The second line of the cache that begins in some memory."""
+    return <double *> ((<size_t> memory + 127) & ~<size_t> 63)
+
+
 cdef void _chain_tile(
     Chain chain, Py_ssize_t start, Py_ssize_t steps, Py_ssize_t k, const double *b, const double *z, double *b_new,
     double *z_new, uint64_t *outside, Py_ssize_t *first
 ) noexcept nogil:
     """Some steps from the k-th on of the rows of a tile, from copies of what their values depend on."""
-    cdef Py_ssize_t p = chain.p, stop = min(p, start + TILE), low = max(0, start - steps), i, left
-    cdef Py_ssize_t high = min(p, stop + steps), node, last_node, edge, last_edge, mine = min(stop, p - 1)
+    # rows are counted from ``low``, a multiple of eight as the tile's start is, and so are loops, for the sake of lines
+    # of the cache: what is computed too much is not read
+    cdef Py_ssize_t p = chain.p, stop = min(p, start + TILE), low = max(0, start - steps - 8) & ~<Py_ssize_t> 7
+    cdef Py_ssize_t high = min(p, stop + steps), mine = min(stop, p - 1), i, left, node, last_node, edge, last_edge
     cdef double nodes[ROOM]
     cdef double duals[ROOM]
     cdef double others[ROOM]
     cdef double gaps[ROOM]
     cdef double constants[ROOM]
     cdef uint64_t watched[ROOM]
-    # entry i of the chain is at i - low; one more on either side stays zero
-    cdef double *x = nodes + 1
-    cdef double *dual = duals + 1
-    cdef double *other = others + 1
-    cdef double *gap = gaps + 1
-    cdef uint64_t *watch = watched + 1
+    cdef const double *constant
+    # with zeros before and after
+    cdef double *x = _line(nodes)
+    cdef double *dual = _line(duals)
+    cdef double *other = _line(others)
+    cdef double *gap = _line(gaps)
+    cdef double *more = _line(constants)
+    cdef uint64_t *watch = <uint64_t *> _line(<double *> watched)
     memset(nodes, 0, sizeof(nodes))
     memset(gaps, 0, sizeof(gaps))
     memset(watched, 0, sizeof(watched))
@@ -777,11 +766,11 @@ cdef void _chain_tile(
     if k > 0:
         memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
     for left in range(steps - 1, -1, -1):
-        node, last_node = max(start - left, 0), min(stop + left, p)
-        edge, last_edge = max(node - 1, 0), min(last_node, p - 1)
+        node, last_node = max(start - left - low, 0), min(stop + left, p) - low
+        edge, last_edge = max(node - 1, 0) & ~<Py_ssize_t> 7, min(last_node, p - 1 - low)
+        node &= ~<Py_ssize_t> 7
         if chain_edges(
-            x + (edge - low), dual + (edge - low), other + (edge - low), gap + (edge - low), watch + (edge - low),
-            chain.rate, chain.kappa, last_edge - edge
+            x + edge, dual + edge, other + edge, gap + edge, watch + edge, chain.rate, chain.kappa, last_edge - edge
         ):
             for i in range(start, mine):
                 if watch[i - low] and fabs(dual[i - low]) > chain.kappa:
@@ -790,17 +779,12 @@ cdef void _chain_tile(
         if k == 0 and left == steps - 1:
             # not before the first step
             memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
+        constant = chain.constant + low + node
         if chain.tridiagonal:
-            memcpy(constants, chain.constant + node, (last_node - node) * sizeof(double))
-            chain_sides(constants, chain.side + node, x + (node - low), last_node - node)
-            chain_nodes(
-                x + (node - low), gap + (node - low), chain.keep + node, constants, chain.rate, last_node - node
-            )
-        else:
-            chain_nodes(
-                x + (node - low), gap + (node - low), chain.keep + node, chain.constant + node, chain.rate,
-                last_node - node
-            )
+            memcpy(more, constant, (last_node - node) * sizeof(double))
+            chain_sides(more, chain.side + low + node, x + node, last_node - node)
+            constant = more
+        chain_nodes(x + node, gap + node, chain.keep + low + node, constant, chain.rate, last_node - node)
         dual, other = other, dual
     memcpy(b_new + start, x + (start - low), (stop - start) * sizeof(double))
     memcpy(z_new + start, dual + (start - low), (mine - start) * sizeof(double))
@@ -822,7 +806,7 @@ def iterate_chain(
     # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
     cdef double[::1] nodes = np.array(b), nodes_after = np.empty(p)
     cdef double[::1] duals = np.append(np.multiply(z, kappa), 0.0), duals_after = np.zeros(p)
-    cdef double[::1] keep = 1.0 - quick * np.asarray(diagonal), constant = quick * np.asarray(q)
+    cdef double[::1] keep = aligned(p, 1)[:, 0], constant = aligned(p, 1)[:, 0]
     # what is before the first and after the last is read, times zero
     cdef double[::1] side = np.concatenate(([0.0], -quick * np.asarray(off), [0.0]))
     cdef uint64_t[::1] outside = np.full(p, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
@@ -830,6 +814,8 @@ def iterate_chain(
     chain.p, chain.rate, chain.kappa = p, quick / nu, kappa
     chain.keep, chain.side, chain.constant = &keep[0], &side[0], &constant[0]
     chain.tridiagonal = np.any(off)
+    for i in range(p):
+        keep[i], constant[i] = 1.0 - quick * diagonal[i], quick * q[i]
     with nogil:
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
@@ -862,3 +848,21 @@ def iterate_chain(
             if last > 0 and outside[i] and fabs(duals[i]) > kappa:
                 first[i] = last
     return k
+
+
+def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):
+    """Means of values (T, p, K), over the second axis, between the places where breaks (T, p - 1, K) are not zero."""
+    cdef Py_ssize_t t, c, i, j, start
+    cdef double total
+    with nogil:
+        for t in range(values.shape[0]):
+            for c in range(values.shape[2]):
+                start, total = 0, 0.0
+                for i in range(values.shape[1]):
+                    total += values[t, i, c]
+                    if i == values.shape[1] - 1 or breaks[t, i, c] != 0.0:
+                        # an entry on its own keeps its value to the last bit
+                        total /= i + 1 - start
+                        for j in range(start, i + 1):
+                            out[t, j, c] = total
+                        start, total = i + 1, 0.0

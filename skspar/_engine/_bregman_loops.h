@@ -10,10 +10,16 @@
 /* Rows whose sums stay in the nearest cache, and partial sums of a reduction. */
 enum { ROWS = 1024, LANES = 16 };
 
+#if defined(__GNUC__)
+/* Eight numbers, in as many registers as the instruction set needs. */
+typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
+#endif
+
 #define LOOPS "_bregman_loops.h"
 #include "_instruction_sets.h"
 
 #define add_columns BEST(add_columns)
+#define dots BEST(dots)
 #define move_and_shrink BEST(move_and_shrink)
 #define distance BEST(distance)
 #define logistic BEST(logistic)
@@ -57,6 +63,55 @@ static void IN_SET(add_columns)(double *restrict out, const double *restrict M, 
         }
     }
 #undef COLUMN
+}
+
+/* out[j] = M[:, j]'x. */
+ATTRIBUTES
+static void IN_SET(dots)(double *restrict out, const double *restrict M, ptrdiff_t lead, ptrdiff_t rows,
+                         const double *restrict x, ptrdiff_t columns)
+{
+    ptrdiff_t j = 0;
+#if defined(__GNUC__)
+    for (; j + 8 <= columns; j += 8) {
+        const double *c0 = M + j * lead, *c1 = c0 + lead, *c2 = c1 + lead, *c3 = c2 + lead;
+        const double *c4 = c3 + lead, *c5 = c4 + lead, *c6 = c5 + lead, *c7 = c6 + lead;
+        eight s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
+        ptrdiff_t i = 0;
+        for (; i + 8 <= rows; i += 8) {
+            const eight some = *(const eight *)(x + i);
+            s0 += *(const eight *)(c0 + i) * some;
+            s1 += *(const eight *)(c1 + i) * some;
+            s2 += *(const eight *)(c2 + i) * some;
+            s3 += *(const eight *)(c3 + i) * some;
+            s4 += *(const eight *)(c4 + i) * some;
+            s5 += *(const eight *)(c5 + i) * some;
+            s6 += *(const eight *)(c6 + i) * some;
+            s7 += *(const eight *)(c7 + i) * some;
+        }
+        const eight sums[8] = {s0, s1, s2, s3, s4, s5, s6, s7};
+        for (int k = 0; k < 8; k++) {
+            const eight s = sums[k];
+            double total = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+            for (ptrdiff_t t = i; t < rows; t++)
+                total += M[(j + k) * lead + t] * x[t];
+            out[j + k] = total;
+        }
+    }
+#endif
+    for (; j < columns; j++) {
+        const double *c = M + j * lead;
+        double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        ptrdiff_t i = 0;
+        for (; i + 4 <= rows; i += 4) {
+            s0 += c[i] * x[i];
+            s1 += c[i + 1] * x[i + 1];
+            s2 += c[i + 2] * x[i + 2];
+            s3 += c[i + 3] * x[i + 3];
+        }
+        for (; i < rows; i++)
+            s0 += c[i] * x[i];
+        out[j] = (s0 + s2) + (s1 + s3);
+    }
 }
 
 /* z += delta * gradient;  g = kappa (z - z clipped to [-1, 1]). */

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ._blas import product
-from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split, segment_means
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
 
 NO_UNITS = np.empty(0, dtype=np.intp)
@@ -362,6 +362,9 @@ def sparse_estimates(operator, path):
     if operator is None:
         return path.coefs
     out = np.empty_like(path.coefs)
+    if operator.is_chain:
+        segment_means(path.coefs, path.gammas, out)
+        return out
     for c in range(path.coefs.shape[2]):
         supports = path.gammas[:, :, c] != 0.0
         changes = np.flatnonzero((supports[1:] != supports[:-1]).any(axis=1)) + 1
