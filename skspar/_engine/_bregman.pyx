@@ -15,7 +15,7 @@ import numpy as np
 from libc.math cimport exp, fabs, log, sqrt
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
-from scipy.linalg.cython_blas cimport daxpy, dgemm, dswap
+from scipy.linalg.cython_blas cimport dgemm, dswap
 from scipy.linalg.cython_lapack cimport dposv
 
 cdef extern from "_bregman_loops.h" nogil:
@@ -282,14 +282,28 @@ cdef struct Matrix:
     bint is_identity
 
 
+cdef void _add_nonzero(
+    double *out, const double *M, Py_ssize_t lead, Py_ssize_t rows, const double *x, Py_ssize_t columns, double scale
+) noexcept nogil:
+    """``out += scale M x``, without the columns for which x is zero."""
+    cdef Py_ssize_t which[64]
+    cdef double factors[64]
+    cdef Py_ssize_t j, some = 0
+    for j in range(columns):
+        if x[j] != 0.0:
+            which[some], factors[some] = j, x[j]
+            some += 1
+        if some == 64 or (some and j == columns - 1):
+            add_columns(out, M, lead, rows, which, factors, scale, some)
+            some = 0
+
+
 cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept nogil:
     """``out = M B``; columns of B that are mostly zero are read as such."""
     cdef Py_ssize_t i, j, c
     cdef int k, n = <int> M.rows, p = <int> M.columns, many = <int> K, lead = <int> M.lead
     cdef double x, unit = 1.0, zero = 0.0
-    cdef Py_ssize_t nonzero = 0, some
-    cdef Py_ssize_t which[64]
-    cdef double factors[64]
+    cdef Py_ssize_t nonzero = 0
     if M.is_identity:
         for i in range(M.rows * K):
             out[i] = B[i]
@@ -301,14 +315,7 @@ cdef void _times(Matrix M, const double *B, Py_ssize_t K, double *out) noexcept 
         if K == 1 or nonzero < 0.6 * p * K:
             memset(out, 0, n * K * sizeof(double))
             for c in range(K):
-                some = 0
-                for j in range(p):
-                    if B[c * p + j] != 0.0:
-                        which[some], factors[some] = j, B[c * p + j]
-                        some += 1
-                    if some == 64 or (some and j == p - 1):
-                        add_columns(out + c * n, M.dense, M.lead, n, which, factors, 1.0, some)
-                        some = 0
+                _add_nonzero(out + c * n, M.dense, M.lead, n, B + c * p, p, 1.0)
         else:
             dgemm("N", "N", &n, &many, &p, &unit, <double *> M.dense, &lead, <double *> B, &p, &zero, out, &n)
     else:
@@ -652,13 +659,13 @@ def iterate_modal(
 ):
     """Steps of the split recursion for the squared loss, on a working set, in the eigenbasis V of a Hessian.
 
-    The leading columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu, with
+    The leading rows and columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu, with
     eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
     eigenvalues of X'VX: then b = V e + c, where c is zero off the working set. ``total`` receives the sum of a, or e,
     before each step taken.
     """
     cdef Py_ssize_t r = a.shape[0], w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
-    cdef int rank = <int> r, size = <int> w, one = 1
+    cdef Py_ssize_t lead = P.shape[0]
     cdef double[::1] pull = np.zeros(r), gap = np.zeros(w), o = e if thin else a, origin = np.array(o)
     cdef double drift = 0.0, away, x, rate = delta / nu, quick = kappa * delta
     cdef double slow = kappa * delta / nu
@@ -687,12 +694,9 @@ def iterate_modal(
                     total[i] += o[i]
             for i in range(r):
                 pull[i] = q[i]
-            for j in range(w):
-                if g[j] != 0.0:
-                    x = g[j] / nu
-                    daxpy(&rank, &x, <double *> &P[0, j], &one, &pull[0], &one)
             if w:
-                dots(&gap[0], &P[0, 0], r, r, &o[0], w)
+                _add_nonzero(&pull[0], &P[0, 0], lead, r, &g[0], w, 1.0 / nu)
+                dots(&gap[0], &P[0, 0], lead, r, &o[0], w)
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]

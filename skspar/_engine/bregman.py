@@ -297,7 +297,7 @@ class _ModalSteps:
         self.a = np.ascontiguousarray(product(self.V.T, b))
         # without `thin` e is not read
         self.e, self.c = self.a.copy(), np.empty(0)
-        self._P = np.zeros((r, 0), order="F")
+        self._P = aligned(r, 0)
         self.modes, self.rest = np.zeros((T, r)), np.zeros((T, problem.p if self.thin else 0))
 
     def coefs(self):
@@ -315,10 +315,10 @@ class _ModalSteps:
     def extend(self, W, added):
         old, size = len(W), len(W) + len(added)
         if size > self._P.shape[1]:
-            larger = np.zeros((len(self.values), max(2 * self._P.shape[1], size, 32)), order="F")
+            larger = aligned(len(self.values), max(2 * self._P.shape[1], size, 32))
             larger[:, :old] = self._P[:, :old]
             self._P = larger
-        self._P[:, old:size] = (self.D[added] @ self.V).T
+        self._P[: len(self.values), old:size] = (self.D[added] @ self.V).T
         self.c = np.concatenate([self.c, np.zeros(len(added))])
 
     def advance(self, shape, k, place, limit, drift_limit):
