@@ -177,6 +177,18 @@ def _screened(engine, units, schedule, first, K):
                 break
             horizon = max(1, horizon // 2)
         new = np.flatnonzero(late)
+        if engine.lets_go and taken and late is not outside:
+            # units that are zero and will stay so for long need not be stepped
+            idle = slack[chosen] > 2.0 * reach[chosen] * grown
+            if idle.sum() > 0.1 * len(chosen):
+                leaving = [u for u, leaves in zip(chosen, idle) if leaves]
+                outside[leaving] = True
+                chosen = [u for u, leaves in zip(chosen, idle) if not leaves]
+                kept = np.ones(units.n_rows, dtype=bool)
+                kept[units.rows_of(leaving)] = False
+                kept = kept[W]
+                engine.keep(W, kept)
+                W, g = W[kept], np.asfortranarray(g[kept])
         if len(new):
             outside[new] = False
             chosen.extend(new.tolist())
@@ -203,6 +215,9 @@ def _screened(engine, units, schedule, first, K):
 
 class _GramSteps:
     """The plain iteration for the squared loss, by the Gram matrix of the working set."""
+
+    # the kernel itself passes over what is idle
+    lets_go = False
 
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
@@ -243,6 +258,8 @@ class _GramSteps:
 class _ResidualSteps:
     """The plain iteration for any loss, by the columns of the working set."""
 
+    lets_go = True
+
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
         self.kappa, self.delta = schedule.kappa, schedule.step
@@ -256,6 +273,10 @@ class _ResidualSteps:
 
     def extend(self, W, added):
         self._columns = matrix_arrays(columns_of(self.problem.X, np.concatenate([W, added])))
+
+    def keep(self, W, kept):
+        """Let go of some rows of the working set."""
+        self._columns = matrix_arrays(columns_of(self.problem.X, W[kept]))
 
     def advance(self, shape, k, place, limit, drift_limit):
         problem, (ptr, rows, z, g, W, first, recorded) = self.problem, shape
@@ -277,6 +298,9 @@ class _ResidualSteps:
 
 class _ModalSteps:
     """The split iteration for the squared loss, in the eigenbasis of the Hessian in b."""
+
+    # where b is not sparse, rows that leave still move
+    lets_go = False
 
     def __init__(self, problem, operator, schedule, gammas):
         self.problem, self.D, self.out = problem, operator.matrix, gammas
