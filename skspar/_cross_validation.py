@@ -33,7 +33,9 @@ class CrossValidationMixin:
         splits = [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y, **params)]
         if not splits:
             raise ValueError(f"cv must give at least one fold; got none from {self.cv!r}.")
-        splits = [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in pair) for pair in splits]
+        # masks and places counted from the end as numbers of rows
+        rows = np.arange(len(y))
+        splits = [tuple(rows[part] for part in pair) for pair in splits]
         for k, pair in enumerate(splits):
             for part, rows in zip(("training", "held-out"), pair):
                 if weights[rows].sum() <= 0.0:

@@ -46,6 +46,11 @@ class SplitProblem:
         self.Y = Y.astype(np.float64).reshape(len(Y), -1)
         if operator is None and nu is not None:
             operator = SplitOperator(_operator(D, X.shape[1]))
+            if not (1.0 + operator.squared_norm) < 1e300 * nu:
+                raise ValueError(
+                    f"nu must be larger, or D smaller, so that (1 + ||D||^2) / nu stays below 1e300; got nu={nu:g} "
+                    f"and ||D||^2={operator.squared_norm:g}."
+                )
         elif nu is None and D is not None:
             raise ValueError(
                 "nu=None, the plain iteration, must be combined with D=None; pass a positive nu to make D b sparse."
@@ -90,8 +95,9 @@ class SplitProblem:
         with np.errstate(over="ignore", invalid="ignore"):
             found = run(problem, self.operator, self.units, schedule)
         check_finite(found.coefs, found.gammas)
-        times = schedule.times / scale
-        entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
+        with np.errstate(over="ignore"):
+            times = schedule.times / scale
+            entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
         coefs = _public(found.coefs, scale, dtype)
         intercepts = _public(problem.intercepts(found.coefs), scale, dtype)
         if self.operator is None:
@@ -101,6 +107,7 @@ class SplitProblem:
             projected = sparse_estimates(self.operator, found)
             gammas, coefs_sparse = _public(found.gammas, scale, dtype), _public(projected, scale, dtype)
             intercepts_sparse = _public(problem.intercepts(projected), scale, dtype)
+        check_times(times)
         out = Bunch(
             times=times,
             coefs=coefs,
@@ -188,6 +195,11 @@ def check_finite(*arrays):
         )
 
 
+def check_times(times):
+    if not np.isfinite(times).all():
+        raise ValueError("y must have larger entries: the times, in units of one over those of y, are not finite.")
+
+
 def _check_range(X):
     """Refuse features whose squares, summed, leave the range of floating point."""
     values = X.data if sparse.issparse(X) else X
@@ -231,7 +243,7 @@ def _operator(D, p):
         _check_width(D.shape, p)
         block = max(1, 10**7 // max(D.shape[0], 1))
         parts = [D.matmat(np.eye(p, min(block, p - j), -j)) for j in range(0, p, block)]
-        D = sparse.hstack([sparse.csc_array(part) for part in parts])
+        D = sparse.csr_array(sparse.hstack([sparse.csc_array(part) for part in parts]))
     elif not sparse.issparse(D):
         try:
             D = np.asarray(D)
@@ -239,17 +251,28 @@ def _operator(D, p):
             raise ValueError(f"D must be {D_ALLOWED}; got rows of different lengths.") from None
         if D.dtype.kind in "iu" and D.ndim == 2 and D.shape[1] == 2:
             return _incidence(D, p)
-        if D.dtype.kind not in "iufb" or D.ndim != 2:
+        if D.dtype.kind not in "iufbc" or D.ndim != 2:
             raise ValueError(f"D must be {D_ALLOWED}; got an array of shape {D.shape} and type {D.dtype}.")
     _check_width(D.shape, p)
-    D = sparse.csr_array(D, dtype=np.float64)
+    if D.dtype.kind == "c":
+        raise ValueError(f"D must be real; got type {D.dtype}.")
+    # a copy: entries are added up and sorted, and the caller's arrays are left alone
+    D = sparse.csr_array(D, dtype=np.float64, copy=True)
+    D.sum_duplicates()
     if D.shape[0] == 0:
         raise ValueError(f"D must have one or more rows; got shape {D.shape}.")
     if not np.isfinite(D.data).all():
         raise ValueError("D must be finite; got NaN or infinity.")
-    empty = np.flatnonzero(abs(D).max(axis=1).toarray().ravel() == 0.0)
+    sizes = abs(D).max(axis=1).toarray().ravel()
+    empty = np.flatnonzero(sizes == 0.0)
     if len(empty):
         raise ValueError(f"D must not have rows of zeros; rows {empty[:10].tolist()} are.")
+    extreme = np.flatnonzero((sizes > 1e140) | (sizes < 1e-140))
+    if len(extreme):
+        raise ValueError(
+            "D must have in every row a largest absolute value between 1e-140 and 1e140, so that squares are finite; "
+            f"row {extreme[0]} has {sizes[extreme[0]]:g}."
+        )
     return D
 
 

@@ -21,7 +21,7 @@ from ._sklearn_compat import (
     _get_feature_names,
     validate_params,
 )
-from ._split_problem import SplitProblem, check_finite, check_path_y
+from ._split_problem import SplitProblem, check_finite, check_path_y, check_times
 
 PATH_CONSTRAINTS = {
     "nu": [Interval(Real, 0, None, closed="neither"), None],
@@ -307,15 +307,22 @@ def inverse_scale_space_path(
     if path is None:
         raise ValueError(f"max_events={max_events} is less than the path has; increase it or pass a smaller t_ratio.")
     scale = problem.scale
-    intercepts = problem.intercepts(path.coefs.T[:, :, None])[:, 0] * scale
-    check_finite(path.coefs, path.gammas)
+    intercepts = problem.intercepts(path.coefs.T[:, :, None])[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        times, first_entry = path.times / scale, path.first_entry / scale
+        coefs, gammas, intercepts = (
+            np.multiply(part, scale, dtype=X.dtype, casting="same_kind")
+            for part in (path.coefs, path.gammas, intercepts)
+        )
+    check_times(times)
+    check_finite(coefs, gammas, intercepts)
     return Bunch(
-        times=path.times / scale,
-        coefs=(path.coefs * scale).astype(X.dtype, copy=False),
-        gammas=(path.gammas * scale).astype(X.dtype, copy=False),
+        times=times,
+        coefs=coefs,
+        gammas=gammas,
         subgradients=path.subgradients,
-        intercepts=intercepts.astype(X.dtype, copy=False),
-        first_entry=path.first_entry / scale,
+        intercepts=intercepts,
+        first_entry=first_entry,
         complete=path.complete,
     )
 

@@ -5,9 +5,11 @@ import pytest
 from _bregman import best_intercept, dense, mean_of, projection, recursion, shrink, steepest_norm, targets
 from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
+from scipy.special import expit
 
 from skspar import SplitLBI, SplitLBICV, inverse_scale_space_path, split_lbi_path
 from skspar._engine import bregman
+from skspar._engine._bregman import residual
 from skspar._engine.split_operator import SplitOperator
 
 LOSSES = ["squared", "logistic", "multinomial"]
@@ -103,6 +105,19 @@ def test_path_is_the_literal_recursion(loss, kind, grouped, seed):
             np.testing.assert_allclose(np.atleast_1d(path.intercepts[..., t]), expected, rtol=1e-7, atol=1e-9)
     else:
         assert not path.intercepts.any()
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 33, 4000])
+def test_logistic_function_of_the_kernels(size, rng):
+    """To a few units in the last place, also where it vanishes; infinities and NaN are what they should be."""
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-300, 700.0, -700.0, 708.5, -708.5, 745.2, -745.2, 1e5, -1e300]
+    eta = np.resize(np.concatenate([special, 30 * rng.normal(size=2000), 1e-3 * rng.normal(size=2000)]), size)
+    v = np.ones(size)
+    # minus the derivative for y = 0
+    found = -residual(1, np.asfortranarray(eta[:, None]), np.zeros((size, 1), order="F"), v, False, np.zeros(1))[:, 0]
+    # below exp(-708) it stays at that
+    np.testing.assert_allclose(found, expit(np.clip(eta, -708.0, None)), rtol=1e-15)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(eta))
 
 
 @pytest.mark.parametrize("n, p, nu, kind", [
@@ -305,6 +320,40 @@ def test_weights_are_repetitions(options, loss, rng):
             np.testing.assert_allclose(a[name], b[name], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("options", [dict(nu=None), dict(), dict(D="fused"), dict(D="fused", start="first_entry")])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_constant_columns_of_sparse_features(options, loss, rng):
+    """Dense columns of one value, which cancel with the intercept but for rounding."""
+    X, y = random_problem(rng, loss, 30, 6, 0.5)
+    X[:, 2], X[:, 4] = 0.1, -3e5
+    s = rng.uniform(0.1, 1, 30)
+    options = dict(kappa=5, t_ratio=10, n_times=10, loss=loss, sample_weight=s) | options
+    a, b = split_lbi_path(X, y, **options), split_lbi_path(sparse.csr_array(X), y, **options)
+    for name in ("times", "coefs", "coefs_sparse", "gammas", "first_entry"):
+        np.testing.assert_allclose(b[name], a[name], rtol=1e-7, atol=1e-9)
+    scale = 1 + np.abs(a.coefs[..., 4, :]).max() * 3e5
+    np.testing.assert_allclose(b.intercepts, a.intercepts, atol=1e-9 * scale)
+    if loss == "squared":
+        c, d = (inverse_scale_space_path(Z, y, nu=1.0, D="fused", sample_weight=s) for Z in (X, sparse.csr_array(X)))
+        np.testing.assert_allclose(d.coefs, c.coefs, rtol=1e-7, atol=1e-9)
+    # nothing but constants
+    path = split_lbi_path(sparse.csr_array(np.tile([0.1, -3e5, 7.0], (30, 1))), y, **options)
+    assert not path.coefs.any()
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("nu", [None, 1.0])
+def test_columns_that_are_constant_in_a_fold(form, nu, rng):
+    X, y = random_problem(rng, "squared", 60, 6, 0.5)
+    X[:40, 2], X[:, 3] = 0.1, 1e3 / 3
+    folds = [(np.arange(40), np.arange(40, 60)), (np.arange(20, 60), np.arange(20)), (np.r_[:20, 40:60], np.r_[20:40])]
+    options = dict(kappa=5, t_ratio=10, n_times=10)
+    model = SplitLBICV(nu, cv=folds, **options).fit(form(X), y)
+    # one fold more leaves the moments for the rows
+    rows = SplitLBICV(nu, cv=[*folds, folds[0]], **options).fit(X, y)
+    np.testing.assert_allclose(model.mse_path_, rows.mse_path_[:, :3], rtol=1e-8)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_zero_one_and_constant(loss, rng):
     X, y = random_problem(rng, loss, 30, 6)
@@ -367,6 +416,21 @@ def test_separable_classes(rng):
     y = X.sum(axis=1) > 0
     path = split_lbi_path(X, y, loss="logistic", D="fused", fit_intercept=False)
     assert np.isfinite(path.coefs).all() and np.isfinite(path.times).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES[1:])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_classes_separated_where_the_operator_does_not_look(loss, fit_intercept, rng):
+    """There is no b that is best for gamma = 0, yet the path goes on: it is the literal recursion."""
+    X = rng.normal(size=(60, 6))
+    score = X @ [3.0, 3.0, 0.0, -2.0, 0.0, 0.0] + 0.3 * rng.normal(size=60)
+    y = score > 0 if loss == "logistic" else np.digitize(score, [-2.0, 2.0])
+    D = np.zeros((2, 6))
+    D[0, :2], D[1, 5] = [-1, 1], 1
+    options = dict(loss=loss, fit_intercept=fit_intercept)
+    path = split_lbi_path(X, y, D=D, kappa=5, t_ratio=30, n_times=10, **options)
+    assert path.gammas.any() and np.all(np.diff(path.n_steps) > 0)
+    assert_same(path, literal(path, X, y, D, 1.0, **options))
 
 
 @pytest.mark.parametrize("nu", [None, 1.0])

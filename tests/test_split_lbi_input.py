@@ -54,7 +54,13 @@ BAD = {
     "ragged": (dict(D=[[1.0, 2.0], [1.0]]), "D must be"),
     "text": (dict(D=[["a", "b"]]), "D must be"),
     "NaN": (dict(D=np.full((2, 6), np.nan)), "D must be finite"),
+    "complex": (dict(D=sparse.csr_array(np.eye(6) * (1.0 + 1.0j))), "D must be real; got .*complex128"),
+    "complex operator": (dict(D=aslinearoperator(np.eye(6) * (1.0 + 1.0j))), "D must be real; got .*complex128"),
+    "large": (dict(D=np.eye(6) * 1e200), "D must have in every row .*1e-140 and 1e140.*; row 0 has 1e[+]200"),
+    "small": (dict(D=np.diag([1, 1, 1e-200, 1, 1, 1])), "D must have in every row .*1e-140 and 1e140.*; row 2 has 1e-200"),
     "nu zero": (dict(nu=0.0), "'nu'"),
+    "nu tiny": (dict(nu=1e-320), "nu must be larger, .*1e300; got nu=9.99989e-321"),
+    "nu and D": (dict(nu=1e-50, D=1e130 * np.eye(6)), "nu must be larger, or D smaller.*1e300; got nu=1e-50"),
     "nu negative": (dict(nu=-1.0), "'nu'"),
     "nu infinite": (dict(nu=np.inf), "'nu'"),
     "nu NaN": (dict(nu=np.nan), "'nu'"),
@@ -187,6 +193,41 @@ def test_numbers_beyond_the_range(data):
         split_lbi_path(X * 1e-100, y * 1e300, nu=None)
     path = split_lbi_path(X, y * 1e300, t_ratio=10)
     assert np.isfinite(path.coefs).all() and path.coefs.any()
+
+
+def test_times_beyond_the_range(data):
+    X, y = data
+    for call in (lambda y: split_lbi_path(X, y, **SHORT), lambda y: inverse_scale_space_path(X, y)):
+        with pytest.raises(ValueError, match="y must have larger entries: the times.* not finite"):
+            call(y * 1e-312)
+    # finite in double precision, not in that of X
+    for call in (split_lbi_path, inverse_scale_space_path):
+        with warnings.catch_warnings(), pytest.raises(ValueError, match="not finite"):
+            warnings.simplefilter("error")
+            call(X.astype(np.float32), y * 1e100)
+
+
+@pytest.mark.parametrize("layout", ["zeros", "unsorted", "repeated", "clean"])
+@pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])
+def test_operators_are_left_alone(layout, container, data):
+    X, y = data
+    arrays = {
+        "zeros": ([-1.0, 1.0, 0.0, 1.0], [0, 1, 2, 5], [0, 3, 4]),
+        "unsorted": ([1.0, -1.0, 1.0], [3, 1, 0], [0, 2, 3]),
+        "repeated": ([1.0, 1.0, -2.0], [3, 3, 1], [0, 2, 3]),
+        "clean": ([-1.0, 1.0, 1.0], [0, 1, 5], [0, 2, 3]),
+    }[layout]
+    kept = [np.array(part) for part in arrays]
+    D = container(tuple(np.array(part) for part in arrays), shape=(2, 6))
+    expected = split_lbi_path(X, y, D=D.toarray(), **SHORT)
+    # joblib hands large arrays over as read-only memory maps
+    for part in (D.data, D.indices, D.indptr):
+        part.setflags(write=False)
+    for path in (split_lbi_path(X, y, D=D, **SHORT), split_lbi_path(X, y > 0, D=D, loss="logistic", **SHORT)):
+        assert path.gammas.any()
+    np.testing.assert_allclose(split_lbi_path(X, y, D=D, **SHORT).gammas, expected.gammas, atol=1e-12)
+    for part, old in zip((D.data, D.indices, D.indptr), kept):
+        np.testing.assert_array_equal(part, old)
 
 
 # --- inside scikit-learn
@@ -360,6 +401,8 @@ def test_groups_of_rows(data):
         (np.isin(np.arange(60), train), np.isin(np.arange(60), test)) for train, test in GroupKFold(3).split(X, y, rows)
     ]
     np.testing.assert_allclose(SplitLBICV(cv=masks, **SHORT).fit(X, y).mse_path_, a.mse_path_, rtol=1e-10)
+    from_the_end = [(train - 60, test - 60) for train, test in GroupKFold(3).split(X, y, rows)]
+    np.testing.assert_allclose(SplitLBICV(cv=from_the_end, **SHORT).fit(X, y).mse_path_, a.mse_path_, rtol=1e-10)
 
 
 def test_refit_with_another_loss(data):

@@ -72,7 +72,7 @@ def _newton(problem, penalty, tol=1e-5, max_iter=50):
     """The same for the logistic losses, by Newton's method; the first step where there is no minimum."""
     p, K, v = problem.p, problem.K, problem.v
     b, first, least = np.zeros((p, K)), None, 0.0
-    R, b0 = problem.at_zero, problem.b0_at_zero
+    R, b0, before = problem.at_zero, problem.b0_at_zero, 0.0
 
     def objective(b, b0):
         eta = problem.times(np.asfortranarray(b)) + b0
@@ -111,10 +111,12 @@ def _newton(problem, penalty, tol=1e-5, max_iter=50):
             length *= 0.5
         b, R, b0 = trial, R_new, b0_new
         # the error is of the order of the square of the last step; one more would be led by rounding
-        small = length == 1.0 and np.abs(move).max() <= tol * np.abs(b).max()
+        share = length * np.abs(move).max() / max(np.abs(b).max(), 1e-300)
         value = min(value, value_new)
-        if small:
-            return b
+        if length == 1.0 and share <= tol:
+            # without a minimum b goes on growing until the gradient is lost: steps end, they do not get smaller
+            return first if share < 1e-9 and before > 1e-2 else b
+        before = share
         if np.abs(b).max() > 1e3 * np.abs(first).max():
             break
     return first
@@ -173,7 +175,7 @@ def make_schedule(
     if first_entry:
         offset, start = first, (b, rate / size)
     counts = (times - offset) / step
-    if not counts[-1] <= max_iter:
+    if not counts[-1] <= min(max_iter, 2**62):
         raise TooManySteps(f"{counts[-1]:.3g}")
     # a time is reached when it is, up to rounding
     recorded = np.maximum(np.ceil(counts - 1e-6), 0).astype(np.intp)

@@ -37,9 +37,11 @@ class Smooth:
         self.is_sparse = sparse.issparse(X)
         if self.is_sparse:
             X = X.tocsr().astype(np.float64)
-            X.sort_indices()
+            X.sum_duplicates()
+            self.constants = _take_constants(X) if fit_intercept else np.zeros(self.p)
             self.x_mean = np.asarray(self.v @ X).ravel() if fit_intercept else np.zeros(self.p)
         else:
+            self.constants = np.zeros(self.p)
             self.x_mean = product(np.asarray(X).T, self.v) if fit_intercept else np.zeros(self.p)
             if fit_intercept:
                 X = np.subtract(X, self.x_mean, order="F", dtype=np.float64)
@@ -151,14 +153,15 @@ class Smooth:
         """Best intercepts, (n_times, K), of coefficients (n_times, p, K) in the units of the problem."""
         if not self.fit_intercept:
             return np.zeros((len(coefs), self.K))
-        centre = np.einsum("j,tjk->tk", self.x_mean, coefs)
+        constant = np.einsum("j,tjk->tk", self.constants, coefs)
+        centre = np.einsum("j,tjk->tk", self.x_mean, coefs) + constant
         if self.loss == "squared":
             return self.y_mean / self.scale - centre
         out, b0 = np.empty((len(coefs), self.K)), self.b0_at_zero
         for t, B in enumerate(coefs):
             b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
             out[t] = b0
-        out = out if self.is_sparse else out - centre
+        out -= constant if self.is_sparse else centre
         # of several classes only the differences matter
         return out - out.mean(axis=1, keepdims=True) if self.loss == "multinomial" else out
 
@@ -176,13 +179,15 @@ class MomentSmooth:
         Weighted sums of the products.
     x_origin, y_origin, scale : ndarray, float, float
         What was subtracted from the rows, and what the response was divided by.
+    constants : ndarray of shape (p,)
+        What was subtracted from the rows because it is the same in all.
     """
 
     loss, K, X, is_sparse, prefers_gram = "squared", 1, None, False, True
 
-    def __init__(self, weight, x_sum, y_sum, xx, xy, x_origin, y_origin, scale, fit_intercept):
+    def __init__(self, weight, x_sum, y_sum, xx, xy, x_origin, y_origin, scale, constants, fit_intercept):
         self.p = self.n = len(x_sum)
-        self.scale, self.fit_intercept = scale, fit_intercept
+        self.scale, self.constants, self.fit_intercept = scale, constants, fit_intercept
         x, y = (x_sum / weight, y_sum / weight) if fit_intercept else (np.zeros(self.p), 0.0)
         self.gram = np.asfortranarray(xx / weight - np.outer(x, x))
         self.q = np.asfortranarray((xy / weight - x * y)[:, None])
@@ -224,9 +229,23 @@ def fold_problems(problem, splits):
     whole = [sum(part[i] for part in parts) for i in range(5)]
     x_origin = np.zeros(problem.p) if problem.is_sparse else problem.x_mean
     y_origin = problem.y_mean[0] / problem.scale
-    make = [*whole], x_origin, y_origin, problem.scale, problem.fit_intercept
+    make = [*whole], x_origin, y_origin, problem.scale, problem.constants, problem.fit_intercept
     problem.gram = MomentSmooth(*make[0], *make[1:]).gram
     return [MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts]
+
+
+def _take_constants(X):
+    """Entries of the columns that hold one value in every row of a CSR matrix, which are set to zero there."""
+    n, p = X.shape
+    constants = np.zeros(p)
+    full = np.flatnonzero(np.bincount(X.indices, minlength=p) == n)
+    if len(full):
+        part = X[:, full].toarray()
+        same = (part == part[0]).all(axis=0)
+        constants[full[same]] = part[0, same]
+        X.data[constants[X.indices] != 0.0] = 0.0
+        X.eliminate_zeros()
+    return constants
 
 
 def matrix_arrays(X):

@@ -30,10 +30,8 @@ class SplitOperator:
     """
 
     def __init__(self, matrix):
-        matrix = sparse.csr_matrix(matrix, dtype=np.float64)
-        if not matrix.has_canonical_format:
-            matrix = matrix.copy()
-            matrix.sum_duplicates()
+        matrix = sparse.csr_matrix(matrix, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
         matrix.eliminate_zeros()
         self.matrix = matrix
         self.shape = m, p = matrix.shape
