@@ -417,7 +417,7 @@ def iterate_split(
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef Py_ssize_t[::1] everything = np.arange(m, dtype=np.intp)
     cdef double rate = delta / nu
-    copy = _align(X, &A)
+    _memory = _align(X, &A)
     work[0] = b0[0]
     last = recorded[recorded.shape[0] - 1]
     with nogil:
@@ -473,7 +473,7 @@ def iterate_plain(
     cdef double[::1] work = np.zeros(K * (K + 2) + 1)
     cdef double drift = 0.0, away
     cdef bint watch = drift_limit < 1e300
-    copy = _align(X, &A)
+    _memory = _align(X, &A)
     work[0] = b0[0]
     with nogil:
         while True:
@@ -659,8 +659,8 @@ def iterate_modal(
 ):
     """Steps of the split recursion for the squared loss, on a working set, in the eigenbasis V of a Hessian.
 
-    The leading rows and columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu, with
-    eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
+    The leading rows and columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu,
+    with eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
     eigenvalues of X'VX: then b = V e + c, where c is zero off the working set. ``total`` receives the sum of a, or e,
     before each step taken.
     """

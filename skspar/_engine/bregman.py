@@ -109,8 +109,8 @@ def run(problem, operator, units, schedule):
     chain = _chain(problem, operator, units)
     if chain is not None:
         iterate_chain(
-            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first, schedule.recorded,
-            coefs, gammas,
+            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first,
+            schedule.recorded, coefs, gammas,
         )  # fmt: skip
         return Path(coefs, gammas, first)
     iterate_split(
