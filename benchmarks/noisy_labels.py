@@ -363,7 +363,7 @@ def tables(quick, wanted):
             yield title, tuple(header), error_rates(n_runs // 2, noise, "fsr", classes=classes, rates=RATES)
     if wanted("Training on the rest"):
         models = {"LR": lambda: LogisticRegression(max_iter=1000), "GB": _boosting}
-        header, rows = training(1, models, ("wine",)) if quick else training(5, models)
+        header, rows = training(1, models, ("wine",)) if quick else training(4, models)
         yield "Training on the rest", header, rows
     if wanted("Path, 2,000 x 20, 10 classes, 30 alphas") and not quick:
         yield "Path, 2,000 x 20, 10 classes, 30 alphas", ("solver", "gap", "seconds", "times faster"), path_speed()
