@@ -360,7 +360,7 @@ def tables(quick, wanted):
         title = f"False selection rate, {noise}"
         if wanted(title):
             classes = CLASSES if noise == "symmetric" else CLASSES[:1]
-            yield title, tuple(header), error_rates(n_runs // 2, noise, "fsr", classes=classes, rates=RATES)
+            yield title, tuple(header), error_rates(n_runs // 5, noise, "fsr", classes=classes, rates=RATES)
     if wanted("Training on the rest"):
         models = {"LR": lambda: LogisticRegression(max_iter=1000), "GB": _boosting}
         header, rows = training(1, models, ("wine",)) if quick else training(4, models)
