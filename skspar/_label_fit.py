@@ -1,6 +1,7 @@
 """Labels and features, as arrays: what the detector of noisy labels asks of the engine."""
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
 
 from ._engine._blas import product
 from ._engine.label_path import Entries, crossing, largest_threshold
@@ -15,6 +16,18 @@ PATH_TOL = 1e-5
 ACCURACY = 1e-3
 # Up to so many rows the accuracy of entries is checked; above, the line between two thresholds is as good.
 CHECKED_ROWS = 500
+
+
+def encoded(y):
+    """Sorted classes, and the place of each label among them."""
+    try:
+        check_classification_targets(y)
+        classes, labels = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(
+            f"y must have labels that can be sorted, such as all strings or all ints; {error}: missing labels?"
+        ) from None
+    return classes, labels.ravel().astype(np.intp)
 
 
 class LabelFit:

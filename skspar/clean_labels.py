@@ -15,9 +15,9 @@ from sklearn.utils.metadata_routing import (
     get_routing_for_object,
     process_routing,
 )
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 
+from ._label_fit import encoded
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
     HasMethods,
@@ -159,13 +159,12 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
         X, y = indexable(X, y)
         validate_data(self, X, y, skip_check_array=True)
         labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
         weights = None if sample_weight is None else check_weights(sample_weight, X)
         estimator = clone(self.estimator)
         detector = clone(self._detector())
         for_estimator, for_detector = self._routed(estimator, detector, weights, fit_params)
         name = weight_name(estimator, WEIGHT_ADVICE) if self.handle == "weight" else None
-        self.classes_ = np.unique(labels)
+        self.classes_, _ = encoded(labels)
         detector.fit(X, labels, **for_detector)
         self.detector_ = detector
         X, labels, for_estimator = self._cleaned(X, labels, weights, for_estimator, name)

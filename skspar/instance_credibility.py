@@ -10,11 +10,11 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ._engine.label_path import label_entries
 from ._engine.row_basis import RowBasis
+from ._label_fit import encoded
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
     HasMethods,
@@ -206,8 +206,7 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
             labels = np.array(labels.tolist())
         if len(labels) == 0:
             raise ValueError(f"y has no labels: all {len(y)} entries are unlabeled_value={self.unlabeled_value!r}.")
-        check_classification_targets(labels)
-        classes, places = np.unique(labels, return_inverse=True)
+        classes, places = encoded(labels)
         alike = [label for label in classes.tolist() if str(label) == str(self.unlabeled_value)]
         if alike:
             raise ValueError(
@@ -222,7 +221,7 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
                 "label, choose another unlabeled_value."
             )
         codes = np.full(len(y), -1)
-        codes[given] = places.ravel()
+        codes[given] = places
         return classes, codes
 
     def _routed(self, estimator, given, fit_params):

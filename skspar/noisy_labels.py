@@ -14,15 +14,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
 from sklearn.utils._tags import get_tags
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from threadpoolctl import ThreadpoolController
 
-from ._engine.label_cuts import knockoff_threshold, lowest
+from ._engine.label_cuts import knockoff_factor, knockoff_threshold, lowest
 from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
-from ._label_fit import LabelFit, right_probability
+from ._label_fit import LabelFit, encoded, right_probability
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
 
@@ -34,6 +33,10 @@ N_FOLDS = 5
 WIDEST, WIDEST_REPRESENTATION, LEAST_COMPONENTS = 1.0 / 5.0, 1.0 / 20.0, 10
 # Of sparse X wider than that, so many components at most: their matrix is dense.
 SPARSE_COMPONENTS = 200
+# Weights of a larger sum leave nothing but rounding of a likelihood that changes by ones.
+MOST_COUNTED = 1e13
+# Spacing of the logarithms of alphas that lead to a grid which begins where rows are flagged, and how many at most.
+LEAD, MOST_LEADING = 0.135, 120
 # Rows up to which entries of a path are found to EXACT, relatively; above to COARSE.
 EXACT_ROWS, EXACT, COARSE = 1000, 1e-7, 1e-3
 
@@ -139,21 +142,32 @@ def label_noise_path(X, y, *, alphas=30, eps=0.02, sample_weight=None, max_iter=
             f"X has {basis.rank} independent columns, with the constant, of {len(present)} rows: any labels fit "
             "exactly. Reduce X first, for example to its leading principal components."
         )
-    # shifts of Y leave rounding errors otherwise
-    shift = rows[2] @ rows[1] / rows[2].sum()
-    problem = RowNormHuber(basis.Q, rows[1] - shift, rows[2])
+    if classes is not None and np.count_nonzero(rows[1].any(axis=0)) < 2:
+        raise ValueError("y must have at least two classes among the rows of positive sample_weight; got one.")
+    # shifts of Y leave rounding errors otherwise, of constant ones too; and squares of its unit may overflow
+    left = rows[1] - rows[1][0]
+    mean = (rows[2] / rows[2].sum()) @ left
+    left -= mean
+    shift = rows[1][0] + mean
+    unit = float(2.0 ** np.round(np.log2(np.abs(left).max()))) if left.any() else 1.0
+    problem = RowNormHuber(basis.Q, left / unit, rows[2])
+    top = largest_threshold(problem)
     if isinstance(alphas, Integral):
-        top = largest_threshold(problem) or 1.0
+        top = top or 1.0
         grid = np.geomspace(top, eps * top, alphas) if alphas > 1 else np.array([top])
+    else:
+        grid = grid / unit
+    leading = _leading(top, grid[0])
     entries = Entries(problem, EXACT if len(present) <= EXACT_ROWS else COARSE)
     coefs, intercepts = np.empty((Y.shape[1], X.shape[1], len(grid))), np.empty((Y.shape[1], len(grid)))
     gaps, n_iters, columns, missed = np.empty(len(grid)), np.empty(len(grid), dtype=int), [], []
-    for k, fit in enumerate(problem.path(grid, tol, max_iter)):
+    for k, fit in enumerate(problem.path(np.append(leading, grid), tol, max_iter), -len(leading)):
         entries.add(fit)
+        if k < 0:
+            continue
         for j in range(Y.shape[1]):
             coefs[j, :, k], intercepts[j, k] = basis.coefficients(fit.coef[:, j])
-        intercepts[:, k] += shift
-        gaps[k], n_iters[k] = fit.gap / rows[2].sum(), fit.n_iter
+        gaps[k], n_iters[k] = float(fit.gap) / float(rows[2].sum()) * unit * unit, fit.n_iter
         excess = np.maximum(fit.norms - fit.threshold, 0.0)
         columns.append(excess)
         if not fit.converged:
@@ -161,10 +175,12 @@ def label_noise_path(X, y, *, alphas=30, eps=0.02, sample_weight=None, max_iter=
     if missed:
         _warn_not_converged(len(missed), len(grid), max(missed), tol)
     entry_alphas, norms = np.zeros(n), np.zeros((n, len(grid)))
-    entry_alphas[present] = entries.finish()
-    norms[present] = np.column_stack(columns)
+    entry_alphas[present] = entries.finish() * unit
+    norms[present] = np.column_stack(columns) * unit
+    coefs *= unit
+    intercepts = intercepts * unit + shift[:, None]
     return Bunch(
-        alphas=grid,
+        alphas=grid * unit,
         gamma_norms=sparse.csc_array(norms),
         coefs=coefs,
         intercepts=intercepts,
@@ -173,6 +189,14 @@ def label_noise_path(X, y, *, alphas=30, eps=0.02, sample_weight=None, max_iter=
         n_iters=n_iters,
         classes=classes,
     )
+
+
+def _leading(top, first):
+    """Alphas from where no row is flagged down to the first of a grid, without that: rows enter on the way."""
+    if not 0.0 < first < top:
+        return np.empty(0)
+    steps = min(int(np.ceil(np.log(top / first) / LEAD)), MOST_LEADING)
+    return np.geomspace(top, first, steps + 1)[:-1]
 
 
 def _warn_not_converged(n_missed, n_alphas, gap, tol):
@@ -188,9 +212,7 @@ def _responses(y):
     """One-hot code and classes of labels, or given responses and None."""
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         return check_array(y, dtype=np.float64, input_name="y"), None
-    y = column_or_1d(y)
-    check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
+    classes, labels = encoded(column_or_1d(y))
     if len(classes) < 2:
         raise ValueError(f"y must have at least two classes; got one, {classes[0]!r}.")
     return np.eye(len(classes))[labels], classes
@@ -358,7 +380,8 @@ class NoisyLabelDetector(BaseEstimator):
         y : array-like of shape (n_samples,)
             Labels: at least two classes, of two rows each.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, which count rows; those of weight zero are judged by the others.
+            Weights, which count rows (weights that sum to one say that there is one row); those of weight zero are
+            judged by the others.
 
         Returns
         -------
@@ -367,10 +390,13 @@ class NoisyLabelDetector(BaseEstimator):
         """
         X, y = self._validated(X, y, reset=True)
         weights = check_weights(sample_weight, np.empty((len(y), 1)))
+        if weights.sum() > MOST_COUNTED:
+            raise ValueError(
+                f"sample_weight must count rows and have a sum of at most {MOST_COUNTED:.0e}; got {weights.sum():.1e}."
+            )
         present = weights > 0.0
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.classes_, labels = encoded(y)
         self._check_classes(labels, present, weights)
-        labels = labels.astype(np.intp)
         rng = check_random_state(self.random_state)
         # the many small products only wait for each other's threads
         with ThreadpoolController().limit(limits=1, user_api="blas"):
@@ -396,14 +422,23 @@ class NoisyLabelDetector(BaseEstimator):
             raise ValueError("This NoisyLabelDetector estimator requires y to be passed, but the target y is None.")
         if self.representation is None:
             X, y = validate_data(
-                self, X, y, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
+                self,
+                X,
+                y,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2 if reset else 1,
             )
+            if reset:
+                self._fitted_sparse = sparse.issparse(X)
+            elif sparse.issparse(X) and not self._fitted_sparse:
+                X = X.toarray()
         else:
             # the representation says what it takes
             X, y = validate_data(self, X, y, reset=reset, skip_check_array=True)
             y = column_or_1d(y, warn=True)
             check_consistent_length(X, y)
-        check_classification_targets(y)
         return X, y
 
     def _check_classes(self, labels, present, weights):
@@ -423,13 +458,19 @@ class NoisyLabelDetector(BaseEstimator):
         """Scaler, representation and components, fitted; and what they make of X."""
         steps = []
         if self.standardize:
-            steps.append(("scaler", StandardScaler(with_mean=not sparse.issparse(X))))
+            self._check_numbers(X)
+            scaler = StandardScaler(with_mean=not sparse.issparse(X))
+            container = type(X).__module__.partition(".")[0]
+            if container in ("pandas", "polars"):
+                # the representation may know columns by name
+                scaler.set_output(transform=container)
+            steps.append(("scaler", scaler))
         if self.representation is not None:
             steps.append(("representation", clone(self.representation)))
         pipeline = Pipeline(steps) if steps else None
         Z = X if pipeline is None else pipeline.fit_transform(X, y)
         self._check_rows(Z, len(y))
-        n, p = Z.shape
+        n, p = _numbers(Z).shape
         widest = max(1, int(WIDEST * n))
         if self.representation is not None:
             widest = min(widest, max(int(WIDEST_REPRESENTATION * n), LEAST_COMPONENTS))
@@ -441,6 +482,20 @@ class NoisyLabelDetector(BaseEstimator):
             Z = reduce.fit_transform(Z)
             pipeline = Pipeline([*steps, ("components", reduce)])
         return pipeline, _dense(Z)
+
+    def _check_numbers(self, X):
+        """Of a representation's input, which is not validated otherwise."""
+        if self.representation is None:
+            return
+        try:
+            check_array(
+                _safe_indexing(X, [0]), accept_sparse=True, ensure_all_finite=False, dtype=[np.float64, np.float32]
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"standardize=True needs rows of numbers: {error}. Choose standardize=False; the representation may "
+                "scale columns of numbers itself, for example in a ColumnTransformer."
+            ) from error
 
     def _check_rows(self, Z, n):
         shape = np.shape(Z)
@@ -562,10 +617,14 @@ class NoisyLabelDetector(BaseEstimator):
                 self.label_issues_mask_ = np.zeros(n, dtype=bool)
                 self._no_cut(
                     f"no rows could be kept of which a share of at most {self.level} has a wrong label; a larger "
-                    f"level, or more rows (at least {int(np.ceil(2.0 / self.level))} are needed), may help"
+                    f"level, or more rows (at least {self._least_rows()} are needed), may help"
                 )
             else:
                 self.label_issues_mask_ = ~kept
+
+    def _least_rows(self):
+        """Rows of which two halves can keep any."""
+        return 2 * int(np.ceil(knockoff_factor(len(self.classes_)) / self.level))
 
     def _no_cut(self, why):
         self.valid_cut_ = False
@@ -579,7 +638,7 @@ class NoisyLabelDetector(BaseEstimator):
         for c in range(C):
             members = rng.permutation(present[labels[present] == c])
             halves[members[len(members) // 2 :]] = 1
-        kept, valid = np.ones(len(labels), dtype=bool), False
+        kept, without = np.ones(len(labels), dtype=bool), []
         for half in (0, 1):
             train = present[halves[present] != half]
             test = np.flatnonzero((halves == half) | (weights == 0.0)) if half == 0 else present[halves[present] == 1]
@@ -596,8 +655,16 @@ class NoisyLabelDetector(BaseEstimator):
             W = P[own, given] - P[own, random]
             t = knockoff_threshold(W, weights[test], self.level, C)
             kept[test] = t <= W
-            valid |= np.isfinite(t)
-        return kept if valid else None
+            if np.isinf(t):
+                without.append(len(test))
+        if len(without) == 1:
+            warnings.warn(
+                f"no row could be kept in one of the halves, all {without[0]} rows of which are flagged; a larger "
+                "level, or more rows, may help.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return kept if len(without) < 2 else None
 
     # --- after the fit
 
@@ -676,9 +743,12 @@ class NoisyLabelDetector(BaseEstimator):
         return tags
 
 
+def _numbers(Z):
+    return check_array(Z, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="representation(X)")
+
+
 def _dense(Z):
-    Z = Z.toarray() if sparse.issparse(Z) else np.asarray(Z)
-    return check_array(Z, dtype=[np.float64, np.float32], input_name="what representation returned")
+    return _numbers(Z.toarray() if sparse.issparse(Z) else np.asarray(Z))
 
 
 def _n_rows(X):

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from scipy.optimize import approx_fprime
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomTreesEmbedding
@@ -18,6 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import enet_path
 from sklearn.metrics import average_precision_score
+from sklearn.preprocessing import FunctionTransformer
 
 from skspar import NoisyLabelDetector, OutlierPathDisplay, label_noise_path
 from skspar._engine import noise_transition
@@ -584,3 +586,112 @@ class Faulty(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         return X[1:] if self.fault == "rows" else X[:, 0]
+
+
+class TestHostilePath:
+    def test_entries_above_the_grid(self):
+        X, y, _ = clusters()
+        whole = label_noise_path(X, y, eps=1e-3, alphas=60)
+        for alphas in ([0.5], [0.3, 0.01], [1e-6]):
+            some = label_noise_path(X, y, alphas=alphas)
+            early = whole.entry_alphas > max(alphas[-1], whole.alphas[-1])
+            np.testing.assert_allclose(some.entry_alphas[early], whole.entry_alphas[early], rtol=5e-4)
+        assert early.sum() > 70
+
+    def test_constant_responses(self):
+        X, _, _ = clusters()
+        path = label_noise_path(X, np.tile([0.1, 1e8 / 3], (80, 1)), alphas=4)
+        assert not path.entry_alphas.any() and path.gamma_norms.nnz == 0
+        np.testing.assert_allclose(path.intercepts, np.tile([[0.1], [1e8 / 3]], 4), rtol=1e-15)
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("unit", [1e-250, 1e-150, 1e150, 1e250])
+    def test_units_of_responses(self, unit):
+        X, y, _ = clusters()
+        Y = np.eye(3)[y] + 0.1 * X[:, :3]
+        plain, scaled = label_noise_path(X, Y, alphas=6), label_noise_path(X, unit * Y, alphas=6)
+        for name in ("alphas", "entry_alphas", "coefs", "intercepts"):
+            np.testing.assert_allclose(scaled[name] / unit, plain[name], rtol=1e-6, atol=1e-9)
+        assert scaled.gamma_norms.nnz == plain.gamma_norms.nnz
+
+    def test_weights_that_leave_one_class(self):
+        X, y, _ = clusters()
+        with pytest.raises(ValueError, match=r"two classes.*positive sample_weight"):
+            label_noise_path(X, y, sample_weight=(y == 0).astype(float))
+
+
+class TestHostileDetector:
+    def test_labels_that_cannot_be_sorted(self):
+        X, y, _ = clusters()
+        mixed = np.array(["a", 1, None], dtype=object)[y]
+        for call in (quiet().fit, label_noise_path):
+            with pytest.raises(ValueError, match="labels that can be sorted"):
+                call(X, mixed)
+
+    def test_one_new_row(self):
+        X, y, _ = clusters()
+        for options in ({}, {"penalty": "l1"}, {"out_of_fold": True}):
+            detector = quiet(**options).fit(X, y)
+            np.testing.assert_allclose(detector.score_labels(X[:1], y[:1]), detector.score_labels(X, y)[:1], rtol=1e-12)
+
+    def test_new_rows_of_another_container(self):
+        X, y, _ = clusters()
+        for features, others in ((X, sparse.csr_array(X)), (sparse.csr_array(X), X)):
+            detector = quiet().fit(features, y)
+            np.testing.assert_allclose(
+                detector.score_labels(others, y), detector.score_labels(features, y), rtol=1e-10, atol=1e-12
+            )
+
+    @pytest.mark.parametrize("package", ["pandas", "polars"])
+    def test_representation_that_knows_columns_by_name(self, package):
+        frames = pytest.importorskip(package)
+        X, y, _ = clusters(p=3)
+        frame = frames.DataFrame({f"x{j}": X[:, j] for j in range(3)})
+        by_name = ColumnTransformer([("some", "passthrough", ["x0", "x1"])])
+        detector = quiet(representation=by_name).fit(frame, y)
+        np.testing.assert_allclose(detector.entry_alpha_, quiet().fit(X[:, :2], y).entry_alpha_, rtol=1e-8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert detector.score_labels(frame[:2], y[:2]).shape == (2,)
+
+    def test_text_that_cannot_be_scaled(self):
+        pandas = pytest.importorskip("pandas")
+        X, y, _ = clusters()
+        frame = pandas.DataFrame(X).add_prefix("x").assign(kind=np.array(["u", "v", "w"])[y])
+        for features in (frame, ["some text"] * 80):
+            with pytest.raises(ValueError, match="standardize=False"):
+                quiet(representation=PCA()).fit(features, y)
+
+    def test_representation_that_returns_lists_or_nan(self):
+        X, y, _ = clusters()
+        for times in (1, 20):
+            listed = quiet(
+                representation=FunctionTransformer(lambda Z, times=times: np.tile(Z, (1, times)).tolist())
+            ).fit(X, y)
+            assert np.isfinite(listed.score_labels(X, y)).all()
+            for make in (np.asarray, sparse.csr_array):
+                broken = FunctionTransformer(
+                    lambda Z, make=make, times=times: make(np.tile(np.where(Z > 2.0, np.nan, Z), (1, times)))
+                )
+                with pytest.raises(ValueError, match=r"representation.* contains NaN"):
+                    quiet(representation=broken).fit(X, y)
+
+    def test_weights_beyond_counting(self):
+        X, y, _ = clusters()
+        with pytest.raises(ValueError, match=r"sample_weight.*count"):
+            quiet().fit(X, y, np.full(80, 1e150))
+
+    def test_a_half_without_a_cut_is_told(self):
+        X, y = load_iris(return_X_y=True)
+        y, _ = make_label_noise(y, rate=0.1, random_state=0)
+        told = 0
+        for seed in range(12):
+            rows = np.random.RandomState(seed).choice(150, 60, replace=False)
+            detector = NoisyLabelDetector(cut="fsr", random_state=seed)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                detector.fit(X[rows], y[rows])
+            if detector.valid_cut_ and detector.label_issues_mask_.sum() >= 27:
+                told += 1
+                assert any("no row could be kept in one of the halves" in str(one.message) for one in caught)
+        assert told > 0

@@ -35,6 +35,11 @@ def lowest(quality, right, counts, level):
     return quality <= threshold, threshold
 
 
+def knockoff_factor(n_classes):
+    """How many wrong labels look better than a random one, for each that looks worse, at most."""
+    return (n_classes - 2) / n_classes if n_classes > 2 else 1.0
+
+
 def knockoff_threshold(statistics, counts, level, n_classes):
     """The smallest t > 0 with ``factor (1 + #{W <= -t}) / max(1, #{W >= t}) <= level``; infinite if there is none.
 
@@ -51,7 +56,7 @@ def knockoff_threshold(statistics, counts, level, n_classes):
     only make the estimate larger. With that ratio the expected share of wrong labels among rows with ``W >= t`` is at
     most ``level`` (Barber & Candes 2015, theorem 2, and equation 1.9 for the one that is added).
     """
-    factor = (n_classes - 2) / n_classes if n_classes > 2 else 1.0
+    factor = knockoff_factor(n_classes)
     sizes = np.abs(statistics)
     order = np.argsort(-sizes, kind="stable")
     ordered = sizes[order]
