@@ -243,9 +243,8 @@ def training(n_seeds, models, data=DATA, rates=(0.0, 0.05, 0.2, 0.4)):
                         noisy, _ = make_label_noise(y_train, kind=kind, rate=rate, random_state=seed)
                         with warnings.catch_warnings():
                             warnings.simplefilter("ignore")
-                            detector = NoisyLabelDetector(random_state=0)
                             for handle in ("drop", "weight", "relabel"):
-                                clean = CleanLabelClassifier(model(), detector=detector, handle=handle)
+                                clean = CleanLabelClassifier(model(), handle=handle)
                                 score = clean.fit(X_train, noisy).score(X_test, y_test)
                                 scores.setdefault(f"skspar, {handle}", []).append(score)
                             scores.setdefault("none", []).append(model().fit(X_train, noisy).score(X_test, y_test))

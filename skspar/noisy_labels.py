@@ -454,9 +454,9 @@ class NoisyLabelDetector(BaseEstimator):
                 f"{self.classes_[c]!r} has {sizes[c]}. With a single one, no other row tells what the class looks like."
             )
 
-    def _steps(self, X, y, d=None):
+    def _steps(self, X, y, weights):
         """Scaler, representation and components, fitted; and what they make of X."""
-        steps = []
+        steps, Z = [], X
         if self.standardize:
             self._check_numbers(X)
             scaler = StandardScaler(with_mean=not sparse.issparse(X))
@@ -464,24 +464,24 @@ class NoisyLabelDetector(BaseEstimator):
             if container in ("pandas", "polars"):
                 # the representation may know columns by name
                 scaler.set_output(transform=container)
-            steps.append(("scaler", scaler))
+            scaler.fit(X, sample_weight=weights)
+            steps, Z = [("scaler", scaler)], scaler.transform(X)
         if self.representation is not None:
-            steps.append(("representation", clone(self.representation)))
-        pipeline = Pipeline(steps) if steps else None
-        Z = X if pipeline is None else pipeline.fit_transform(X, y)
+            representation = clone(self.representation)
+            fitted = hasattr(representation, "fit_transform")
+            Z = representation.fit_transform(Z, y) if fitted else representation.fit(Z, y).transform(Z)
+            steps.append(("representation", representation))
         self._check_rows(Z, len(y))
-        n, p = _numbers(Z).shape
+        Z = _numbers(Z)
+        n, p = float(weights.sum()), Z.shape[1]
         widest = max(1, int(WIDEST * n))
         if self.representation is not None:
             widest = min(widest, max(int(WIDEST_REPRESENTATION * n), LEAST_COMPONENTS))
         if p > widest:
-            if sparse.issparse(Z):
-                reduce = TruncatedSVD(min(widest, SPARSE_COMPONENTS, p - 1) or 1, random_state=0)
-            else:
-                reduce = PCA(widest, svd_solver="full")
-            Z = reduce.fit_transform(Z)
-            pipeline = Pipeline([*steps, ("components", reduce)])
-        return pipeline, _dense(Z)
+            reduce = _components(Z, weights, widest)
+            Z = reduce.transform(Z)
+            steps.append(("components", reduce))
+        return Pipeline(steps) if steps else None, _dense(Z)
 
     def _check_numbers(self, X):
         """Of a representation's input, which is not validated otherwise."""
@@ -522,7 +522,7 @@ class NoisyLabelDetector(BaseEstimator):
         present = np.flatnonzero(weights > 0.0)
         everything = len(present) == len(labels)
         part = X if everything else _safe_indexing(X, present)
-        self.representation_, Z = self._steps(part, self.classes_[labels[present]])
+        self.representation_, Z = self._steps(part, self.classes_[labels[present]], weights[present])
         fit = self._fitted = self._label_fit(Z, labels[present], weights[present], rng)
         rates = right_probability(
             fit.mixture.best, fit.fits_without_own(), fit.rows.labels, fit.rows.counts, CONFIDENCE, rng
@@ -559,7 +559,7 @@ class NoisyLabelDetector(BaseEstimator):
 
         def one(test, seed):
             train = np.setdiff1d(present, test)
-            pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]])
+            pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]], weights[train])
             fit = self._label_fit(Z, labels[train], weights[train], check_random_state(int(seed)))
             Z = self._transformed(pipeline, _safe_indexing(X, test))
             return pipeline, fit, fit.posterior_of(Z, labels[test]), fit.entries_of(Z, labels[test]), fit.fits_of(Z)
@@ -628,7 +628,7 @@ class NoisyLabelDetector(BaseEstimator):
 
     def _no_cut(self, why):
         self.valid_cut_ = False
-        warnings.warn(f"No label is flagged: {why}.", UserWarning, stacklevel=3)
+        warnings.warn(f"No label is flagged: {why}.", UserWarning, stacklevel=5)
 
     def _knockoff_kept(self, X, labels, weights, rng):
         """Rows to keep: given labels against random ones in a half after fitting the other; None if no cut is."""
@@ -643,7 +643,7 @@ class NoisyLabelDetector(BaseEstimator):
             train = present[halves[present] != half]
             test = np.flatnonzero((halves == half) | (weights == 0.0)) if half == 0 else present[halves[present] == 1]
             if self.out_of_fold:
-                pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]])
+                pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]], weights[train])
             else:
                 pipeline = self.representation_
                 Z = self._transformed(pipeline, _safe_indexing(X, train))
@@ -745,6 +745,22 @@ class NoisyLabelDetector(BaseEstimator):
 
 def _numbers(Z):
     return check_array(Z, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="representation(X)")
+
+
+def _components(Z, weights, n_components):
+    """Leading principal components, of sparse Z without centring, with weights that count rows."""
+    if sparse.issparse(Z):
+        most = max(1, min(n_components, SPARSE_COMPONENTS, Z.shape[1] - 1))
+        return TruncatedSVD(most, random_state=0).fit(sparse.diags_array(np.sqrt(weights)) @ Z)
+    reduce = PCA(min(n_components, *Z.shape), svd_solver="full")
+    if np.ptp(weights) == 0.0:
+        return reduce.fit(Z)
+    mean = np.average(Z, axis=0, weights=weights)
+    rows = np.sqrt(weights)[:, None] * (Z - mean)
+    # with their negatives, weighted rows have mean zero, which PCA would take off
+    reduce.fit(np.vstack([rows, -rows]))
+    reduce.mean_ = mean
+    return reduce
 
 
 def _dense(Z):

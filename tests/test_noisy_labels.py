@@ -408,7 +408,7 @@ class TestDetector:
         weights = np.random.default_rng(0).integers(0, 3, size=150)
         weighted = quiet().fit(X, y, sample_weight=weights)
         repeated = quiet().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
-        np.testing.assert_allclose(np.repeat(weighted.label_quality_, weights), repeated.label_quality_, atol=2e-3)
+        np.testing.assert_allclose(np.repeat(weighted.label_quality_, weights), repeated.label_quality_, atol=5e-3)
         assert weighted.noise_rate_ == pytest.approx(repeated.noise_rate_, abs=2e-3)
         absent = weights == 0
         expected = weighted.score_labels(X[absent], y[absent])
