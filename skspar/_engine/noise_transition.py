@@ -28,6 +28,8 @@ RIDGES = (0.3, 3.0, 100.0)
 # Concentrations among which the likelihood of the transition counts chooses: from each class its own to all alike.
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 24)
 MAX_STEPS = 60
+# Gradient, in units of the curvature, with which the inner maximisation ends.
+GRADIENT = 3e-2
 # Steps after which models are given up whose log likelihood of unseen labels lags by more than HOPELESS; in the end,
 # only those within NEGLIGIBLE of the best have a weight.
 TRIAL_STEPS = 5
@@ -214,7 +216,7 @@ def _maximise(model, F, labels, counts, max_iter):
         return model.penalty() - loglik, gradient
 
     start = np.append(model.slope / unit, (lower.T @ np.vstack([model.offset, model.tilt])).ravel())
-    options = {"maxiter": max_iter, "gtol": 3e-2, "maxcor": 20}
+    options = {"maxiter": max_iter, "gtol": GRADIENT, "maxcor": 20}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     take(found.x)
     return -float(found.fun)
