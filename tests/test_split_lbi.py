@@ -335,7 +335,9 @@ def test_constant_columns_of_sparse_features(options, loss, rng):
     np.testing.assert_allclose(b.intercepts, a.intercepts, atol=1e-9 * scale)
     if loss == "squared":
         c, d = (inverse_scale_space_path(Z, y, nu=1.0, D="fused", sample_weight=s) for Z in (X, sparse.csr_array(X)))
-        np.testing.assert_allclose(d.coefs, c.coefs, rtol=1e-7, atol=1e-9)
+        # both rows of D at a constant column enter at once, and the loss does not tell how they share the jump
+        moving = [0, 1, 3, 5]
+        np.testing.assert_allclose(d.coefs[moving], c.coefs[moving], rtol=1e-7, atol=1e-9)
     # nothing but constants
     path = split_lbi_path(sparse.csr_array(np.tile([0.1, -3e5, 7.0], (30, 1))), y, **options)
     assert not path.coefs.any()
