@@ -335,9 +335,20 @@ def test_constant_columns_of_sparse_features(options, loss, rng):
     np.testing.assert_allclose(b.intercepts, a.intercepts, atol=1e-9 * scale)
     if loss == "squared":
         c, d = (inverse_scale_space_path(Z, y, nu=1.0, D="fused", sample_weight=s) for Z in (X, sparse.csr_array(X)))
-        # both rows of D at a constant column enter at once, and the loss does not tell how they share the jump
+        # both rows of D at a constant column enter at once, and the loss does not tell how they share the jump: the other
+        # columns are determined, and all of them minimise the same objective given gamma
         moving = [0, 1, 3, 5]
+        np.testing.assert_allclose(d.times, c.times, rtol=1e-9)
         np.testing.assert_allclose(d.coefs[moving], c.coefs[moving], rtol=1e-7, atol=1e-9)
+        D, v = np.diff(np.eye(6), axis=0), s / s.sum()
+        centred, target = X - v @ X, y - v @ y
+        objectives = []
+        for found in (c, d):
+            residual, gap = target[:, None] - centred @ found.coefs, D @ found.coefs - found.gammas
+            stationary = D.T @ gap - centred.T @ (v[:, None] * residual)
+            np.testing.assert_allclose(stationary, 0.0, atol=1e-10)
+            objectives.append(0.5 * (v @ residual**2 + np.sum(gap**2, axis=0)))
+        np.testing.assert_allclose(objectives[1], objectives[0], rtol=1e-10)
     # nothing but constants
     path = split_lbi_path(sparse.csr_array(np.tile([0.1, -3e5, 7.0], (30, 1))), y, **options)
     assert not path.coefs.any()
