@@ -335,8 +335,8 @@ def test_constant_columns_of_sparse_features(options, loss, rng):
     np.testing.assert_allclose(b.intercepts, a.intercepts, atol=1e-9 * scale)
     if loss == "squared":
         c, d = (inverse_scale_space_path(Z, y, nu=1.0, D="fused", sample_weight=s) for Z in (X, sparse.csr_array(X)))
-        # both rows of D at a constant column enter at once, and the loss does not tell how they share the jump: the other
-        # columns are determined, and all of them minimise the same objective given gamma
+        # both rows of D at a constant column enter at once, and the loss does not tell how they share the jump: the
+        # other columns are determined, and all of them minimise the same objective given gamma
         moving = [0, 1, 3, 5]
         np.testing.assert_allclose(d.times, c.times, rtol=1e-9)
         np.testing.assert_allclose(d.coefs[moving], c.coefs[moving], rtol=1e-7, atol=1e-9)
