@@ -1,12 +1,17 @@
 """Class probabilities and label noise at once: which class a row belongs to, given features and a label that may lie.
 
-    P(label = d | x) = sum_c p_c(x) T[c, d],    p(x) = softmax(a f + b + D'f),    f = B'q
+    P(label = d | x) = sum_c p_c(x) T[c, d],    p(x) = softmax(b + D'f),    f = B'q
 
 T holds the noise: the probability that a row of class c is labelled d. f is the least-squares fit of the classes'
 posterior given the labels (the one-hot code, as long as nobody doubts it), so that a row whose label is doubted pulls
-the fit towards where it seems to belong: the loss of a row is bounded, which the norm of its residual is not. The steps
-are those of an EM algorithm, but for B, which is least squares' (Hastie, Tibshirani & Buja 1994: it spans the
-discriminant directions whatever the noise).
+the fit towards where it seems to belong: the loss of a row is bounded, which the norm of its residual is not.
+||D - a I||^2 is penalised, with the a that is best.
+
+The steps are those of a generalised EM algorithm, but for B, which is least squares' (Hastie, Tibshirani & Buja 1994:
+it spans the discriminant directions whatever the noise): in each, B and T are renewed, and b and D take one step of
+Newton's method with a bound in the place of the curvature. Their number is fixed. The likelihood is nearly flat in
+directions along which few labels tell, so that a test of convergence would let rounding decide where they end, which
+shows in the rows' probabilities; and to go on there gains nothing: ranks are as good, or better, before.
 """
 
 from dataclasses import dataclass, field, replace
@@ -25,23 +30,25 @@ from .row_basis import RowBasis
 # labels may be. Penalties on D: of few rows, only a and b can be told.
 STARTS = (0.05, 0.35)
 RIDGES = (0.3, 3.0, 100.0)
-# Concentrations among which the likelihood of the transition counts chooses: from each class its own to all alike.
-CONCENTRATIONS = np.geomspace(0.3, 3e4, 24)
-MAX_STEPS = 60
-# Gradient, in units of the curvature, with which the inner maximisation ends.
-GRADIENT = 3e-2
-# Steps after which models are given up whose log likelihood of unseen labels lags by more than HOPELESS; in the end,
-# only those within NEGLIGIBLE of the best have a weight.
-TRIAL_STEPS = 5
+SLOPE = 2.0
+# Concentrations of which the likelihood of the transition counts tells: from each class its own to all alike.
+CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
+# Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
+# lags by HOPELESS or more, and further steps; in the end, those within NEGLIGIBLE of the best have a weight.
+TRUSTING_STEPS = 10
+TRIAL_STEPS = 15
+STEPS = 60
+HOPELESS = 30.0
+NEGLIGIBLE = 7.0
+# Steps before which the curvature is bounded anew: it changes less and less.
+BOUNDED_AT = frozenset((0, 1, 2, 4, 7, 11, 16, 24, 32, 40, 50, 60, 70))
+# Classes above which one bound serves all of them.
+MANY_CLASSES = 30
 # Rows above which half as many choose, and how many steps all of them take then.
 LARGE = 20_000
 LATER_STEPS = 8
-HOPELESS = 30.0
-NEGLIGIBLE = 7.0
-FIRST_CLIMBS = 30
-CLIMBS = 8
-# Change of the log likelihood between steps with which they end.
-ENOUGH = 1e-2
+# Gradient, in units of the curvature, with which a maximisation for known noise ends.
+GRADIENT = 1e-3
 # Keeps b finite where a class has no rows left.
 OFFSET_RIDGE = 1e-3
 MAX_LEVERAGE = 0.99
@@ -56,8 +63,6 @@ class TransitionModel:
     ----------
     coef : ndarray of shape (k, C)
         B.
-    slope : float
-        a.
     offset : ndarray of shape (C,)
         b.
     tilt : ndarray of shape (C, C)
@@ -74,7 +79,6 @@ class TransitionModel:
     """
 
     coef: np.ndarray
-    slope: float
     offset: np.ndarray
     tilt: np.ndarray
     ridge: float
@@ -83,18 +87,32 @@ class TransitionModel:
     posterior: np.ndarray = field(default=None, repr=False)
     targets: np.ndarray = field(default=None, repr=False)
 
-    def scan(self, F, labels, counts, posterior=None, probabilities=None):
+    def scan(self, F, labels, counts, posterior=None, probabilities=None, curvature=None):
         """Posterior of the true class, and what `label_pass` returns, at fits F."""
-        F = np.ascontiguousarray(F)
+        C = F.shape[1]
         posterior = np.empty(F.shape) if posterior is None else posterior
-        probabilities = np.empty((0, F.shape[1])) if probabilities is None else probabilities
-        tilt = np.ascontiguousarray(self.tilt + self.slope * np.eye(len(self.offset)))
-        return posterior, label_pass(F, tilt, self.offset, self.transition, labels, counts, posterior, probabilities)
+        probabilities = np.empty((0, C)) if probabilities is None else probabilities
+        curvature = np.empty((0, C + 1, C + 1)) if curvature is None else curvature
+        told = label_pass(
+            np.ascontiguousarray(F),
+            np.ascontiguousarray(self.tilt),
+            self.offset,
+            self.transition,
+            labels,
+            counts,
+            posterior,
+            probabilities,
+            curvature,
+        )
+        return posterior, told
 
     def penalty(self):
-        return 0.5 * self.ridge * float(np.vdot(self.tilt, self.tilt)) + 0.5 * OFFSET_RIDGE * float(
-            self.offset @ self.offset
-        )
+        """Its value, and its gradient in the offset and the tilt."""
+        C = len(self.offset)
+        unlike = self.tilt - np.trace(self.tilt) / C * np.eye(C)
+        offset = OFFSET_RIDGE * self.offset
+        value = 0.5 * (self.ridge * float(np.vdot(unlike, unlike)) + float(offset @ self.offset))
+        return value, np.vstack([offset, self.ridge * unlike])
 
     def with_rate(self, rate):
         """The same noise at another rate: every class's own in proportion, at most certain."""
@@ -145,8 +163,43 @@ class Rows:
         return targets - (targets - F) / (1.0 - self.leverage)[:, None]
 
 
+class Bound:
+    """A bound of the curvature in b and D, class by class, the penalty included."""
+
+    def __init__(self, model, F, labels, counts, posterior=None):
+        C = len(model.offset)
+        self.blocks = np.zeros((C if 2 < C <= MANY_CLASSES else 1, C + 1, C + 1))
+        self.posterior, self.told = model.scan(F, labels, counts, posterior, curvature=self.blocks)
+        inner = np.arange(1, C + 1)
+        self.blocks[:, 0, 0] += OFFSET_RIDGE
+        self.blocks[:, inner, inner] += model.ridge
+        self.factors = [cholesky(block, lower=True) for block in self.blocks]
+        self.of_class = np.arange(C) if len(self.blocks) == C else np.zeros(C, dtype=int)
+        self.ridge = model.ridge
+
+    def inverse(self):
+        """The function that a gradient (C + 1, C) is divided by the bound with."""
+        C = len(self.of_class)
+        eye = np.eye(C + 1)
+        halves = [solve_triangular(factor, eye, lower=True) for factor in self.factors]
+        inverses = np.array([product(half.T, half) for half in halves])
+        # the penalty leaves a free, a direction that all blocks share (Sherman & Morrison)
+        free = np.array([inverses[self.of_class[c]][1 + c] for c in range(C)]).T
+        share = self.ridge / C
+        free_factor = share / (1.0 - share * np.trace(free[1:]))
+
+        def divided(gradient):
+            if len(inverses) == 1:
+                step = product(inverses[0], gradient)
+            else:
+                step = np.einsum("cij,jc->ic", inverses, gradient)
+            return step + free_factor * np.trace(step[1:]) * free
+
+        return divided
+
+
 class Fitting:
-    """A model on its way from one start, by EM steps."""
+    """A model on its way from one start."""
 
     def __init__(self, rows, start, ridge):
         C = rows.n_classes
@@ -154,103 +207,82 @@ class Fitting:
         transition = (1.0 - start) * eye + start / (C - 1) * (1.0 - eye)
         prior = np.log(np.maximum(rows.sizes, SMALL) / rows.total)
         self.rows = rows
-        self.model = TransitionModel(None, 2.0, prior, np.zeros((C, C)), ridge, transition, start)
-        self.objective, self.finished, self.n_steps = -np.inf, False, 0
+        self.model = TransitionModel(None, prior, SLOPE * eye, ridge, transition, start)
+        self.n_steps, self._divided = 0, None
+        self._take(rows.one_hot)
 
     def go_on_from(self, model):
         """Take up a model fitted to other rows; its coefficients are those of this basis."""
-        F = np.empty(self.rows.one_hot.shape)
-        product(self.rows.Q, model.coef, out=F)
-        posterior, _ = model.scan(F, self.rows.labels, self.rows.counts)
-        self.model = replace(model, posterior=posterior, targets=posterior)
-        self.n_steps = 1
+        product(self.rows.Q, model.coef, out=self.F)
+        posterior, _ = model.scan(self.F, self.rows.labels, self.rows.counts)
+        self.model = model
+        self.n_steps = TRUSTING_STEPS
+        self._divided = None
+        self._take(posterior)
+
+    def _take(self, targets):
+        self.model.targets = targets
+        self.model.coef, self.F = self.rows.project(targets)
 
     def proceed(self, n_steps):
-        """Take steps, as many or until they change little."""
+        """Take steps."""
         model, rows = self.model, self.rows
+        posterior = np.empty(self.F.shape)
         for _ in range(n_steps):
-            if self.finished:
-                break
-            model.targets = rows.one_hot if self.n_steps == 0 else model.posterior
-            model.coef, F = rows.project(model.targets)
-            before = self.objective
-            climbs = FIRST_CLIMBS if self.n_steps == 0 else CLIMBS
-            self.objective = _maximise(model, F, rows.labels, rows.counts, climbs)
-            model.posterior, _ = model.scan(F, rows.labels, rows.counts)
-            _update_transition(model, rows, model.posterior)
+            if self._divided is None or self.n_steps in BOUNDED_AT:
+                bound = Bound(model, self.F, rows.labels, rows.counts, posterior)
+                told, self._divided = bound.told, bound.inverse()
+            else:
+                _, told = model.scan(self.F, rows.labels, rows.counts, posterior)
+            _, offset, tilt, expected = told
+            step = self._divided(np.vstack([offset, tilt]) - model.penalty()[1])
+            model.offset, model.tilt = model.offset + step[0], model.tilt + step[1:]
+            if self.n_steps >= TRUSTING_STEPS:
+                _update_transition(model, expected)
+                before = model.targets
+                self._take(posterior)
+                posterior = np.empty(self.F.shape) if before is rows.one_hot else before
             self.n_steps += 1
-            self.finished = abs(self.objective - before) <= ENOUGH
+        model.posterior, _ = model.scan(self.F, rows.labels, rows.counts)
 
     def score(self):
         """Log likelihood of each label by a fit that has not seen it."""
         model, rows = self.model, self.rows
-        F = rows.without_own(model.targets, product(rows.Q, model.coef))
+        F = rows.without_own(model.targets, self.F)
         return model.scan(F, rows.labels, rows.counts)[1][0]
 
 
-def _maximise(model, F, labels, counts, max_iter):
-    """Bring a, b and D to the penalised maximum likelihood for fits F and a known transition; returns that.
+def _update_transition(model, expected):
+    """T from expected counts, each class's shrunk towards all classes' as far as these agree (empirical Bayes).
 
-    Variables are those in which a bound of the curvature (Boehning 1992) is the identity.
+    How far is a mean over concentrations, weighted by their likelihood.
     """
-    C = len(model.offset)
-    Z = np.column_stack([np.ones(len(F)), F])
-    H = 0.5 * product(Z.T, Z * counts[:, None])
-    H[0, 0] += OFFSET_RIDGE
-    H[np.arange(1, C + 1), np.arange(1, C + 1)] += model.ridge
-    H[np.diag_indices_from(H)] += 1e-10 * np.trace(H)
-    lower = cholesky(H, lower=True)
-    posterior = np.empty(F.shape)
-    unit = 1.0 / np.sqrt(0.5 * float(counts @ np.einsum("ij,ij->i", F, F)) + 1.0)
-
-    def take(point):
-        model.slope = float(point[0]) * unit
-        whole = solve_triangular(lower, point[1:].reshape(C + 1, C), lower=True, trans="T")
-        model.offset, model.tilt = np.ascontiguousarray(whole[0]), np.ascontiguousarray(whole[1:])
-
-    def objective(point):
-        take(point)
-        loglik, offset, tilt, along, _ = model.scan(F, labels, counts, posterior)[1]
-        gradient = np.vstack([OFFSET_RIDGE * model.offset - offset, model.ridge * model.tilt - tilt])
-        gradient = np.append(-along * unit, solve_triangular(lower, gradient, lower=True).ravel())
-        return model.penalty() - loglik, gradient
-
-    start = np.append(model.slope / unit, (lower.T @ np.vstack([model.offset, model.tilt])).ravel())
-    options = {"maxiter": max_iter, "gtol": GRADIENT, "maxcor": 20}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    take(found.x)
-    return -float(found.fun)
-
-
-def _update_transition(model, rows, posterior):
-    """T from expected counts, each class's shrunk towards all classes' as far as these agree (empirical Bayes)."""
-    C = rows.n_classes
-    N = np.zeros((C, C))
-    weighted = posterior * rows.counts[:, None]
-    for d in range(C):
-        N[:, d] = weighted[rows.labels == d].sum(axis=0)
-    wrong = N * (1.0 - np.eye(C))
-    total, size = wrong.sum(axis=1), N.sum(axis=1)
-    model.rate = float(total.sum() / rows.total)
+    C = len(expected)
+    wrong = expected * (1.0 - np.eye(C))
+    total, size = wrong.sum(axis=1), expected.sum(axis=1)
+    model.rate = float(total.sum() / size.sum())
     e = float(np.clip(model.rate, SMALL, 1.0 - SMALL))
     # how alike the classes' rates are: beta-binomial likelihood
     c = CONCENTRATIONS[:, None]
     alike = np.sum(betaln(total + c * e, size - total + c * (1.0 - e)) - betaln(c * e, c * (1.0 - e)), axis=1)
-    c = CONCENTRATIONS[int(np.argmax(alike))]
-    rate = (total + c * e) / (size + c)
+    rate = _weights(alike) @ ((total + c * e) / (size + c))
     # and how evenly a class's wrong labels fall on the others: Dirichlet-multinomial likelihood
     split = np.full((C, C), 1.0 / (C - 1))
     if C > 2:
-        k = CONCENTRATIONS[:, None]
-        a = k / (C - 1)
+        a = c / (C - 1)
         outside = ~np.eye(C, dtype=bool)
-        even = np.sum(gammaln(k) - gammaln(k + total), axis=1)
+        even = np.sum(gammaln(c) - gammaln(c + total), axis=1)
         even += np.sum(gammaln(wrong[outside] + a) - gammaln(a), axis=1)
-        k = CONCENTRATIONS[int(np.argmax(even))]
-        split = (wrong + k / (C - 1)) / (total + k)[:, None]
+        inverse = _weights(even)[:, None] / (total + c)
+        split = inverse.sum(axis=0)[:, None] * wrong + ((inverse * a).sum(axis=0))[:, None]
     split[np.diag_indices(C)] = 0.0
     model.transition = rate[:, None] * split
     model.transition[np.diag_indices(C)] = 1.0 - rate
+
+
+def _weights(loglik):
+    weights = np.exp(loglik - loglik.max())
+    return weights / weights.sum()
 
 
 @dataclass
@@ -300,25 +332,49 @@ def fit_transitions(rows, random_state, starts=STARTS, ridges=RIDGES):
         part = Rows(basis.Q, rows.labels[some], rows.n_classes, rows.counts[some], rows.weights[some])
         first = fit_transitions(part, random_state, starts, ridges).best
         coef = product(basis.map, first.coef)
-        fit = Fitting(rows, 0.0, first.ridge)
+        fit = Fitting(rows, first.rate, first.ridge)
         fit.go_on_from(replace(first, coef=np.ascontiguousarray(coef)))
         fit.proceed(LATER_STEPS)
         return TransitionMixture([fit.model], np.ones(1))
     fits = [Fitting(rows, start, ridge) for ridge in ridges for start in starts]
-    for n_steps, margin in ((TRIAL_STEPS, HOPELESS), (MAX_STEPS - TRIAL_STEPS, NEGLIGIBLE)):
+    for n_steps, margin in ((TRIAL_STEPS, HOPELESS), (STEPS, NEGLIGIBLE)):
         for fit in fits:
             fit.proceed(n_steps)
-        scores = [fit.score() for fit in fits]
-        kept = [i for i in range(len(fits)) if scores[i] > max(scores) - margin]
-        fits, scores = [fits[i] for i in kept], [scores[i] for i in kept]
-    shares = np.exp(np.array(scores) - max(scores))
+        scores = np.array([fit.score() for fit in fits])
+        lag = scores.max() - scores
+        fits, lag = [fit for fit, behind in zip(fits, lag) if behind < margin], lag[lag < margin]
+    # a model has no weight where it begins to count
+    shares = np.exp(-lag) - np.exp(-NEGLIGIBLE)
     return TransitionMixture([fit.model for fit in fits], shares / shares.sum())
 
 
 def fit_at_rate(model, F, labels, counts, rate):
-    """The likeliest a, b, D with the noise at a given rate, F fixed: a model and its penalised log likelihood."""
-    other = replace(model, transition=model.with_rate(rate), rate=rate, posterior=None, targets=None)
-    return other, _maximise(other, F, labels, counts, 60)
+    """The likeliest b and D with the noise at a given rate, F fixed: a model and its penalised log likelihood."""
+    model = replace(model, transition=model.with_rate(rate), rate=rate, posterior=None, targets=None)
+    C = len(model.offset)
+    bound = Bound(model, F, labels, counts)
+    factors = [bound.factors[k] for k in bound.of_class]
+    posterior = np.empty(F.shape)
+
+    def columns(function, whole):
+        return np.column_stack([function(factor, column) for factor, column in zip(factors, whole.T)])
+
+    def take(point):
+        whole = columns(lambda L, v: solve_triangular(L, v, lower=True, trans="T"), point.reshape(C + 1, C))
+        model.offset, model.tilt = np.ascontiguousarray(whole[0]), np.ascontiguousarray(whole[1:])
+
+    def objective(point):
+        take(point)
+        loglik, offset, tilt, _ = model.scan(F, labels, counts, posterior)[1]
+        penalty, gradient = model.penalty()
+        gradient = columns(lambda L, v: solve_triangular(L, v, lower=True), gradient - np.vstack([offset, tilt]))
+        return penalty - loglik, gradient.ravel()
+
+    start = columns(lambda L, v: L.T @ v, np.vstack([model.offset, model.tilt])).ravel()
+    options = {"maxiter": 200, "gtol": GRADIENT, "maxcor": 20}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    take(found.x)
+    return model, -float(found.fun)
 
 
 def rate_limit(model, F, labels, counts, confidence):
@@ -333,7 +389,7 @@ def rate_limit(model, F, labels, counts, confidence):
         if key not in known:
             nearest = min(known, key=lambda r: abs(r - key), default=None)
             begin = model if nearest is None else known[nearest][0]
-            origin = replace(model, slope=begin.slope, offset=begin.offset, tilt=begin.tilt)
+            origin = replace(model, offset=begin.offset, tilt=begin.tilt)
             known[key] = fit_at_rate(origin, F, labels, counts, key)
         return known[key]
 
