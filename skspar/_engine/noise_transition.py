@@ -163,6 +163,13 @@ class Rows:
         return targets - (targets - F) / (1.0 - self.leverage)[:, None]
 
 
+def by_class(blocks, columns, transposed=False):
+    """The matrix of each class times its column; a single matrix serves all classes."""
+    if len(blocks) == 1:
+        return product(blocks[0].T if transposed else blocks[0], columns)
+    return np.einsum("cji,jc->ic" if transposed else "cij,jc->ic", blocks, columns)
+
+
 class Bound:
     """A bound of the curvature in b and D, class by class, the penalty included."""
 
@@ -173,26 +180,23 @@ class Bound:
         inner = np.arange(1, C + 1)
         self.blocks[:, 0, 0] += OFFSET_RIDGE
         self.blocks[:, inner, inner] += model.ridge
-        self.factors = [cholesky(block, lower=True) for block in self.blocks]
+        self.factors = np.array([cholesky(block, lower=True) for block in self.blocks])
+        eye = np.eye(C + 1)
+        self.halves = np.array([solve_triangular(factor, eye, lower=True) for factor in self.factors])
         self.of_class = np.arange(C) if len(self.blocks) == C else np.zeros(C, dtype=int)
         self.ridge = model.ridge
 
     def inverse(self):
         """The function that a gradient (C + 1, C) is divided by the bound with."""
         C = len(self.of_class)
-        eye = np.eye(C + 1)
-        halves = [solve_triangular(factor, eye, lower=True) for factor in self.factors]
-        inverses = np.array([product(half.T, half) for half in halves])
+        inverses = np.array([product(half.T, half) for half in self.halves])
         # the penalty leaves a free, a direction that all blocks share (Sherman & Morrison)
         free = np.array([inverses[self.of_class[c]][1 + c] for c in range(C)]).T
         share = self.ridge / C
         free_factor = share / (1.0 - share * np.trace(free[1:]))
 
         def divided(gradient):
-            if len(inverses) == 1:
-                step = product(inverses[0], gradient)
-            else:
-                step = np.einsum("cij,jc->ic", inverses, gradient)
+            step = by_class(inverses, gradient)
             return step + free_factor * np.trace(step[1:]) * free
 
         return divided
@@ -353,24 +357,19 @@ def fit_at_rate(model, F, labels, counts, rate):
     model = replace(model, transition=model.with_rate(rate), rate=rate, posterior=None, targets=None)
     C = len(model.offset)
     bound = Bound(model, F, labels, counts)
-    factors = [bound.factors[k] for k in bound.of_class]
     posterior = np.empty(F.shape)
 
-    def columns(function, whole):
-        return np.column_stack([function(factor, column) for factor, column in zip(factors, whole.T)])
-
     def take(point):
-        whole = columns(lambda L, v: solve_triangular(L, v, lower=True, trans="T"), point.reshape(C + 1, C))
+        whole = by_class(bound.halves, point.reshape(C + 1, C), transposed=True)
         model.offset, model.tilt = np.ascontiguousarray(whole[0]), np.ascontiguousarray(whole[1:])
 
     def objective(point):
         take(point)
         loglik, offset, tilt, _ = model.scan(F, labels, counts, posterior)[1]
         penalty, gradient = model.penalty()
-        gradient = columns(lambda L, v: solve_triangular(L, v, lower=True), gradient - np.vstack([offset, tilt]))
-        return penalty - loglik, gradient.ravel()
+        return penalty - loglik, by_class(bound.halves, gradient - np.vstack([offset, tilt])).ravel()
 
-    start = columns(lambda L, v: L.T @ v, np.vstack([model.offset, model.tilt])).ravel()
+    start = by_class(bound.factors, np.vstack([model.offset, model.tilt]), transposed=True).ravel()
     options = {"maxiter": 200, "gtol": GRADIENT, "maxcor": 20}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     take(found.x)
