@@ -4,8 +4,6 @@
 #ifndef SET
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 /* Rows whose sums stay in the nearest cache, and partial sums of a reduction. */
 enum { ROWS = 1024, LANES = 16 };
@@ -151,46 +149,23 @@ static double IN_SET(distance)(const double *restrict w, const double *restrict 
     return total;
 }
 
+#include "_exponential.h"
+
 /* prob = 1 / (1 + exp(-(shift + eta)));  r = v (y - prob);  the sums of r and of v prob (1 - prob).
 
-   The exponential is of minus the absolute value: 2^k exp(f), f at most log(2) / 2 from zero, by Taylor's polynomial,
-   whose remainder is below 2^-57. NaN stays NaN. */
+   The exponential is of minus the absolute value. NaN stays NaN. */
 ATTRIBUTES
 static void IN_SET(logistic)(const double *restrict eta, const double *restrict y, const double *restrict v,
                              double shift, double *restrict prob, double *restrict r, double *sums, ptrdiff_t n)
 {
     double s[LANES] = {0}, h[LANES] = {0};
-    /* adding it leaves the nearest integer in the last bits */
-    const double rounder = 6755399441055744.0;
     /* three loops, or else compilers see branches */
     for (ptrdiff_t i = 0; i < n; i++) {
         const double size = fabs(shift + eta[i]);
         prob[i] = size > 708.0 ? -708.0 : -size;
     }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const double a = prob[i], k = a * 1.4426950408889634 + rounder, whole = k - rounder;
-        const double f = (a - whole * 6.93147180369123816490e-01) - whole * 1.90821492927058770002e-10;
-        double e = 1.0 / 6227020800;
-        e = e * f + 1.0 / 479001600;
-        e = e * f + 1.0 / 39916800;
-        e = e * f + 1.0 / 3628800;
-        e = e * f + 1.0 / 362880;
-        e = e * f + 1.0 / 40320;
-        e = e * f + 1.0 / 5040;
-        e = e * f + 1.0 / 720;
-        e = e * f + 1.0 / 120;
-        e = e * f + 1.0 / 24;
-        e = e * f + 1.0 / 6;
-        e = e * f + 0.5;
-        e = e * f + 1.0;
-        e = e * f + 1.0;
-        uint64_t bits, exponent;
-        memcpy(&bits, &e, sizeof bits);
-        memcpy(&exponent, &k, sizeof exponent);
-        bits += exponent << 52;
-        memcpy(&e, &bits, sizeof e);
-        prob[i] = e;
-    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        prob[i] = IN_SET(exponential)(prob[i]);
     for (ptrdiff_t i = 0; i < n; i++) {
         const double e = prob[i], top = shift + eta[i] >= 0.0 ? 1.0 : e;
         prob[i] = top / (1.0 + e);

@@ -2,6 +2,11 @@
    time: with LOOPS defined as the name of that file, this one includes it with SET and ATTRIBUTES defined. */
 #include <stddef.h>
 
+/* Microsoft's compiler knows C99's word only where it is asked for C11. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#define restrict __restrict
+#endif
+
 /* A short loop that is unrolled whole is no longer seen by the vectoriser. */
 #if defined(__GNUC__)
 #define NOT_UNROLLED _Pragma("GCC unroll 1")
