@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln
+from scipy.special import betaln, gammaln, logsumexp
 from scipy.stats import chi2
 
 from ._blas import product
@@ -34,11 +34,13 @@ SLOPE = 2.0
 # Concentrations of which the likelihood of the transition counts tells: from each class its own to all alike.
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
-# lags by HOPELESS or more, and further steps; in the end, those within NEGLIGIBLE of the best have a weight.
+# lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
+# labels become many in small steps), and further steps; in the end, those within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
 HOPELESS = 30.0
+SLOW = 60.0
 NEGLIGIBLE = 7.0
 # Steps before which the curvature is bounded anew: it changes less and less.
 BOUNDED_AT = frozenset((0, 1, 2, 4, 7, 11, 16, 24, 32, 40, 50, 60, 70))
@@ -72,6 +74,8 @@ class TransitionModel:
         T, rows sum to one.
     rate : float
         Share of wrong labels.
+    freedom : float
+        What the choice of T gained: the log likelihood of the expected counts less its mean over possible T.
     posterior : ndarray of shape (n, C)
         Of the true class given features and label, for the rows it was fitted on; each had a part in its own.
     targets : ndarray of shape (n, C)
@@ -84,6 +88,7 @@ class TransitionModel:
     ridge: float
     transition: np.ndarray
     rate: float = 0.0
+    freedom: float = 0.0
     posterior: np.ndarray = field(default=None, repr=False)
     targets: np.ndarray = field(default=None, repr=False)
 
@@ -229,7 +234,7 @@ class Fitting:
         self.model.coef, self.F = self.rows.project(targets)
 
     def proceed(self, n_steps):
-        """Take steps."""
+        """Take steps; the object itself is returned."""
         model, rows = self.model, self.rows
         posterior = np.empty(self.F.shape)
         for _ in range(n_steps):
@@ -248,12 +253,18 @@ class Fitting:
                 posterior = np.empty(self.F.shape) if before is rows.one_hot else before
             self.n_steps += 1
         model.posterior, _ = model.scan(self.F, rows.labels, rows.counts)
+        return self
+
+    def keeps_names(self):
+        """Whether every class is mostly labelled as itself: else classes have changed places."""
+        transition = self.model.transition
+        return bool(np.all(np.diag(transition) >= transition.max(axis=1)))
 
     def score(self):
-        """Log likelihood of each label by a fit that has not seen it."""
+        """Log likelihood of each label by a fit that has not seen it, less what the choice of T gained."""
         model, rows = self.model, self.rows
         F = rows.without_own(model.targets, self.F)
-        return model.scan(F, rows.labels, rows.counts)[1][0]
+        return model.scan(F, rows.labels, rows.counts)[1][0] - model.freedom
 
 
 def _update_transition(model, expected):
@@ -270,6 +281,7 @@ def _update_transition(model, expected):
     c = CONCENTRATIONS[:, None]
     alike = np.sum(betaln(total + c * e, size - total + c * (1.0 - e)) - betaln(c * e, c * (1.0 - e)), axis=1)
     rate = _weights(alike) @ ((total + c * e) / (size + c))
+    gain = float(total @ np.log(rate) + (size - total) @ np.log1p(-rate)) - _log_mean(alike)
     # and how evenly a class's wrong labels fall on the others: Dirichlet-multinomial likelihood
     split = np.full((C, C), 1.0 / (C - 1))
     if C > 2:
@@ -278,10 +290,16 @@ def _update_transition(model, expected):
         even = np.sum(gammaln(c) - gammaln(c + total), axis=1)
         even += np.sum(gammaln(wrong[outside] + a) - gammaln(a), axis=1)
         inverse = _weights(even)[:, None] / (total + c)
-        split = inverse.sum(axis=0)[:, None] * wrong + ((inverse * a).sum(axis=0))[:, None]
+        split = inverse.sum(axis=0)[:, None] * wrong + (inverse * a).sum(axis=0)[:, None]
+        gain += float(np.sum(wrong[outside] * np.log(split[outside]))) - _log_mean(even)
     split[np.diag_indices(C)] = 0.0
     model.transition = rate[:, None] * split
     model.transition[np.diag_indices(C)] = 1.0 - rate
+    model.freedom = gain
+
+
+def _log_mean(loglik):
+    return float(logsumexp(loglik) - np.log(len(loglik)))
 
 
 def _weights(loglik):
@@ -340,13 +358,18 @@ def fit_transitions(rows, random_state, starts=STARTS, ridges=RIDGES):
         fit.go_on_from(replace(first, coef=np.ascontiguousarray(coef)))
         fit.proceed(LATER_STEPS)
         return TransitionMixture([fit.model], np.ones(1))
-    fits = [Fitting(rows, start, ridge) for ridge in ridges for start in starts]
-    for n_steps, margin in ((TRIAL_STEPS, HOPELESS), (STEPS, NEGLIGIBLE)):
-        for fit in fits:
-            fit.proceed(n_steps)
-        scores = np.array([fit.score() for fit in fits])
-        lag = scores.max() - scores
-        fits, lag = [fit for fit, behind in zip(fits, lag) if behind < margin], lag[lag < margin]
+    # of two classes, the unlike part of D has no effect
+    ridges = ridges if rows.n_classes > 2 else ridges[-1:]
+    fits = [[Fitting(rows, start, ridge) for ridge in ridges] for start in starts]
+    scores = np.array([[fit.proceed(TRIAL_STEPS).score() for fit in row] for row in fits])
+    hopeful = (scores > scores.max(axis=1, keepdims=True) - HOPELESS) & (scores > scores.max() - SLOW)
+    lasting = [fits[i][j] for i, j in np.argwhere(hopeful)]
+    for fit in lasting:
+        fit.proceed(STEPS)
+    fits = [fit for fit in lasting if fit.keeps_names()] or lasting
+    scores = np.array([fit.score() for fit in fits])
+    lag = scores.max() - scores
+    fits, lag = [fit for fit, behind in zip(fits, lag) if behind < NEGLIGIBLE], lag[lag < NEGLIGIBLE]
     # a model has no weight where it begins to count
     shares = np.exp(-lag) - np.exp(-NEGLIGIBLE)
     return TransitionMixture([fit.model for fit in fits], shares / shares.sum())
