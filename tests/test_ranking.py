@@ -315,6 +315,20 @@ def test_data_frames(rng, library):
         by_index = RobustPairwiseRanker(item_features=F).fit(frame, y)
         by_place = RobustPairwiseRanker(item_features=F.to_numpy()).fit(X, y)
         np.testing.assert_allclose(by_index.scores_, by_place.scores_)
+        order = rng.permutation(10)
+        given = RobustPairwiseRanker(items=labels[order], item_features=F).fit(frame, y)
+        np.testing.assert_allclose(given.scores_, by_place.scores_[order])
+        few = RobustPairwiseRanker(items=labels, item_features=frames.concat([F, F[:2].set_axis(["x", "y"])]))
+        np.testing.assert_allclose(few.fit(frame, y).scores_, by_place.scores_)
+        unnamed = F.reset_index(drop=True)
+        again = RobustPairwiseRanker(items=labels, item_features=unnamed).fit(frame, y)
+        np.testing.assert_allclose(again.scores_, by_place.scores_)
+        for index, match in [
+            (["x", *labels[1:]], "item_features.*'m0'"),
+            ([*labels[:9], "m0"], "item_features.*once.*m0"),
+        ]:
+            with pytest.raises(ValueError, match=match):
+                RobustPairwiseRanker(items=labels, item_features=F.set_axis(index)).fit(frame, y)
         category = frame.astype("category")
         np.testing.assert_allclose(RobustPairwiseRanker().fit(category, y).scores_, plain.scores_)
 
@@ -512,6 +526,13 @@ def test_score_and_ties():
     assert pairwise_accuracy_scorer(ranker, [[0, 1], [0, 2]], [1.0, 3.0]) == 0.75
     with pytest.raises(ValueError, match="y must have a margin"):
         ranker.score([[0, 1]], [0.0])
+    column = np.array([[1.0], [3.0], [1.0]])
+    for score in (ranker.score, lambda X, y: pairwise_accuracy_scorer(ranker, X, y)):
+        assert score([[0, 1], [0, 2], [2, 1]], column) == score([[0, 1], [0, 2], [2, 1]], column[:, 0])
+        with pytest.raises(ValueError, match="y must have one margin"):
+            score([[0, 1], [0, 2]], [[1.0, 2.0], [1.0, 2.0]])
+        with pytest.raises(ValueError, match="NaN"):
+            score([[0, 1], [0, 2]], [1.0, np.nan])
 
 
 # --- scikit-learn
@@ -660,6 +681,8 @@ BAD = {
         dict(X=[[0, 1]], y=[1], item_features=sparse.csr_array(np.ones((2, 1)))),
         "item_features.*differs",
     ),
+    "truth values for margins": (dict(X=[[0, 1], [1, 2]], y=[True, False]), "y must.*-1.*bool"),
+    "infinite item": (dict(X=[[0.0, np.inf]], y=[1], items=3), "X must.*infinite"),
     "features and ids": (dict(X=[[0, 2]], y=[1], item_features=[[1.0], [2.0]]), "0 to 1.*2"),
     "annotators missing": (dict(X=[[0, 1]], y=[1], annotator_effects="group"), "annotators.*None"),
     "annotators too few": (dict(X=[[0, 1], [1, 0]], y=[1, 1], annotators=["a"]), "annotators.*2"),
