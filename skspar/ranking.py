@@ -197,7 +197,11 @@ class RobustPairwiseRanker(BaseEstimator):
         their spread: the mean squared influence of a comparison on the pruned estimate, the
         selection included, over the mean squared difference of fitted scores. None is left out
         unless that gains five per cent, none at thresholds below 0.9 times the (normal-consistent)
-        median absolute residual, and none that would split the graph of comparisons.
+        median absolute residual, and none that would split the graph of comparisons. For votes
+        (all margins that are not zero have the same size) it takes the share whose scores make
+        all votes most likely, a vote being flipped with a probability e and else logistic in the
+        difference of the scores, ``e + (1 - 2 e) / (1 + exp(-k d))``, e and k at their likeliest;
+        the rule above serves where that share is none.
     items : None, int or array-like, default=None
         All items, or their number if they are 0, 1, ...; None takes those seen in fit, or the rows
         of ``item_features``. Name them where folds of the data may miss some.
