@@ -555,6 +555,16 @@ def test_features_rank_new_items(rng):
     assert np.all((low <= truth - truth.mean()) & (truth - truth.mean() <= high))
 
 
+def test_features_far_from_zero(rng):
+    """Only differences of features count, and they do not cancel."""
+    X, y = random_comparisons(rng)
+    F = np.round(rng.normal(size=(10, 3)), 3)
+    near, far = (RobustPairwiseRanker(item_features=G).fit(X, y) for G in (F, F + 2.0**20))
+    np.testing.assert_allclose(far.scores_, near.scores_, atol=1e-8)
+    np.testing.assert_allclose(far.confidence_interval(), near.confidence_interval(), atol=1e-8)
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-8)
+
+
 def test_features_help_on_sparse_graphs():
     gain = []
     for seed in range(10):
