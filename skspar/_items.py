@@ -15,10 +15,9 @@ def named(labels, n_shown=5):
 
 def universe(X, items, item_features, what="X"):
     """All items as an array of labels, and their features (None without)."""
-    features = _check_features(item_features)
-    index = getattr(item_features, "index", None)
+    features, index = _check_features(item_features), _index(item_features)
     if items is None and features is not None:
-        items = np.asarray(index) if hasattr(index, "to_numpy") else features.shape[0]
+        items = features.shape[0] if index is None else index
     if items is None:
         labels = _distinct(X, what)
     elif isinstance(items, Integral) and not isinstance(items, bool | np.bool_):
@@ -27,6 +26,8 @@ def universe(X, items, item_features, what="X"):
         labels = np.arange(int(items))
     else:
         labels = _as_labels(items)
+    if index is not None:
+        features = _in_order(features, index, labels)
     if features is not None and features.shape[0] != len(labels):
         raise ValueError(
             f"item_features must have a row for each item; got {features.shape[0]} rows for {len(labels)} items."
@@ -34,8 +35,33 @@ def universe(X, items, item_features, what="X"):
     return labels, features
 
 
+def _index(item_features):
+    """The names that a data frame gives its rows; None where it only counts them."""
+    index = getattr(item_features, "index", None)
+    if not hasattr(index, "to_numpy"):
+        return None
+    names = index.to_numpy()
+    counted = names.dtype.kind in "iu" and np.array_equal(names, np.arange(len(names)))
+    return None if counted else names
+
+
+def _in_order(features, index, labels):
+    """The rows of features whose names are the labels."""
+    named_rows = _as_labels(index, "the index of item_features")
+    place = encode(labels[:, None], named_rows)[:, 0]
+    if np.any(place < 0):
+        missing = labels[place < 0].tolist()
+        raise ValueError(
+            f"item_features must have a row for each item; its index lacks {named(missing)}. A frame whose index only "
+            "counts its rows is taken in the order of items."
+        )
+    return features if np.array_equal(place, np.arange(features.shape[0])) else features[place]
+
+
 def encode(X, labels, strict=False):
     """Places of the entries of X among the labels; -1, or with ``strict`` an error, for those that are not there."""
+    if strict and X.dtype.kind == "f" and not np.all(np.isfinite(X)):
+        raise ValueError("X must not have missing or infinite entries; got some.")
     if labels.dtype.kind in "iu" and (X.dtype.kind in "iu" or _whole(X)):
         X = X.astype(np.int64)
         if len(labels) and np.array_equal(labels, np.arange(len(labels))):
@@ -62,7 +88,7 @@ def encode(X, labels, strict=False):
 
 
 def _whole(X):
-    return X.dtype.kind == "f" and bool(np.all(np.floor(X) == X))
+    return X.dtype.kind == "f" and bool(np.all(np.isfinite(X))) and bool(np.all(np.floor(X) == X))
 
 
 def _distinct(X, what):
@@ -100,7 +126,7 @@ def _is_missing(label):
     return label is None or type(label).__name__ == "NAType" or bool(label != label)
 
 
-def _as_labels(items):
+def _as_labels(items, what="items"):
     """The user's list of items."""
     if hasattr(items, "to_numpy"):
         items = items.to_numpy()
@@ -110,13 +136,13 @@ def _as_labels(items):
     try:
         distinct = set(labels)
     except TypeError:
-        raise ValueError("items must be labels of a hashable type; got some that are not.") from None
+        raise ValueError(f"{what} must be labels of a hashable type; got some that are not.") from None
     if not labels:
         raise ValueError("items must name at least two items; got none.")
     if len(distinct) < len(labels):
         seen = set()
         twice = [label for label in labels if label in seen or seen.add(label)]
-        raise ValueError(f"items must name each item once; {named(twice)} repeat.")
+        raise ValueError(f"{what} must name each item once; {named(twice)} repeat.")
     return _as_array(labels)
 
 

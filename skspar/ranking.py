@@ -77,7 +77,7 @@ def pairwise_outlier_path(
         ``item_features``.
     item_features : {array-like, sparse matrix} of shape (n_items, n_features), default=None
         Features Phi of the items, in the order of ``items``; a data frame may name the items by
-        its index.
+        its index, in any order.
     fit_position_bias : bool, default=False
         Whether to fit an advantage of the item that is named first.
     sample_weight : array-like of shape (n_comparisons,), default=None
@@ -197,13 +197,18 @@ class RobustPairwiseRanker(BaseEstimator):
         their spread: the mean squared influence of a comparison on the pruned estimate, the
         selection included, over the mean squared difference of fitted scores. None is left out
         unless that gains five per cent, none at thresholds below 0.9 times the (normal-consistent)
-        median absolute residual, and none that would split the graph of comparisons.
+        median absolute residual, and none that would split the graph of comparisons. For votes
+        (all margins that are not zero have the same size) it takes the share whose scores make
+        all votes most likely, a vote being flipped with a probability e and else logistic in the
+        difference of the scores, ``e + (1 - 2 e) / (1 + exp(-k d))``, e and k at their likeliest;
+        the rule above serves where that share is none.
     items : None, int or array-like, default=None
         All items, or their number if they are 0, 1, ...; None takes those seen in fit, or the rows
         of ``item_features``. Name them where folds of the data may miss some.
     item_features : {array-like, sparse matrix} of shape (n_items, n_features), default=None
         Features Phi of the items, in the order of ``items``; a data frame may name the items by
-        its index. They help where comparisons are fewer than items, and rank new items too.
+        its index, in any order. They help where comparisons are fewer than items, and rank new
+        items too.
     fit_position_bias : bool, default=False
         Whether to fit an advantage of the item that is named first.
     penalty : {'l1', 'hard'}, default='l1'
@@ -499,17 +504,12 @@ class RobustPairwiseRanker(BaseEstimator):
         accuracy : float
             From 0 to 1; a predicted tie counts one half.
         """
-        predicted = self.predict(X)
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        check_consistent_length(predicted, y)
-        weights = np.ones(len(y)) if sample_weight is None else _check_sample_weight(sample_weight, y[:, None])
-        weights = np.where(y == 0.0, 0.0, weights)
-        if not weights.any():
+        accuracy = pairwise_accuracy_scorer(self, X, y, sample_weight)
+        if np.isnan(accuracy):
             raise ValueError(
                 "y must have a margin other than 0 with positive weight for a pairwise accuracy; has none."
             )
-        hits = np.where(predicted == 0.0, 0.5, predicted == np.sign(y))
-        return float(np.average(hits, weights=weights))
+        return accuracy
 
     def confidence_interval(self, level=0.95):
         """Confidence intervals of the scores.
@@ -575,8 +575,9 @@ def pairwise_accuracy_scorer(estimator, X, y, sample_weight=None):
     >>> bool(scores.mean() > 0.8)
     True
     """
-    predicted, y = np.sign(estimator.predict(X)), np.asarray(y, dtype=np.float64)
-    weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    predicted, y = np.sign(estimator.predict(X)), _as_margins(y)
+    check_consistent_length(predicted, y)
+    weights = np.ones(len(y)) if sample_weight is None else _check_sample_weight(sample_weight, y[:, None])
     weights = np.where(y == 0.0, 0.0, weights)
     if not weights.any():
         return np.nan
@@ -635,14 +636,25 @@ class _KendallTau:
 
 def _check_comparisons(X, y, sample_weight, estimator=None):
     X = _as_pairs(X, estimator, reset=True)
+    y = _as_margins(y)
+    check_consistent_length(X, y)
+    return X, y, check_weights(sample_weight, y[:, None])
+
+
+def _as_margins(y):
+    """y as an array of one dimension."""
+    if np.asarray(y).dtype == bool:
+        raise ValueError(
+            "y must be margins: positive where the first item won, negative (-1) where it lost, 0 for ties; got dtype "
+            "bool."
+        )
     y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim != 1:
         y = y.reshape(len(y), -1)
         if y.shape[1] != 1:
             raise ValueError(f"y must have one margin for each comparison; got shape {y.shape}.")
         y = y[:, 0]
-    check_consistent_length(X, y)
-    return X, y, check_weights(sample_weight, y[:, None])
+    return y
 
 
 def _as_pairs(X, estimator, reset):

@@ -121,6 +121,8 @@ cdef inline double _crossing(
         if not left < t < right:
             t = 0.5 * (left + right)
         at = sign * _hermite(t, r1, dr1, r2, dr2) - (upper - t * width)
+        if fabs(at) <= 1e-15 * upper:
+            return upper - t * width
         if at >= 0.0:
             right, at_right = t, at
             if side == 1:
@@ -131,21 +133,23 @@ cdef inline double _crossing(
             if side == -1:
                 at_right *= 0.5
             side = -1
-        if right - left <= 1e-12 or fabs(at) <= 1e-15 * upper:
+        if right - left <= 1e-12:
             break
     return upper - right * width
 
 
 def comparisons_enter(
     const Py_ssize_t[::1] start, const int[::1] first, const int[::1] second, const double[::1] y,
-    const double[::1] s1, const double[::1] ds1, double bias1, double dbias1, double upper,
+    const double[::1] w, const double[::1] s1, const double[::1] ds1, double bias1, double dbias1, double upper,
     const double[::1] s2, const double[::1] ds2, double bias2, double dbias2, double lower, double[::1] entry
 ):
     """Note where rows enter, as the threshold falls from ``upper`` to ``lower``; ``entry`` is negative until then.
 
-    Scores and their derivatives in the threshold are given at both ends. Returns the number of rows still inside.
+    Scores and their derivatives in the threshold are given at both ends. Returns the number of rows still inside, and
+    their weight.
     """
     cdef Py_ssize_t p, k, n_pairs = first.shape[0], left = 0
+    cdef double weight = 0.0
     cdef int i, j
     cdef double d1, dd1, d2, dd2, h = lower - upper
     with nogil:
@@ -160,15 +164,17 @@ def comparisons_enter(
                     entry[k] = _crossing(y[k] - d1, -dd1 * h, y[k] - d2, -dd2 * h, upper, lower)
                 else:
                     left += 1
-    return left
+                    weight += w[k]
+    return left, weight
 
 
 def values_enter(
-    const double[::1] v1, const double[::1] dv1, double upper, const double[::1] v2, const double[::1] dv2,
-    double lower, double[::1] entry
+    const double[::1] w, const double[::1] v1, const double[::1] dv1, double upper, const double[::1] v2,
+    const double[::1] dv2, double lower, double[::1] entry
 ):
     """The same for units whose value and derivative are given at both ends."""
     cdef Py_ssize_t k, left = 0
+    cdef double weight = 0.0
     cdef double h = lower - upper
     with nogil:
         for k in range(v1.shape[0]):
@@ -178,14 +184,16 @@ def values_enter(
                 entry[k] = _crossing(v1[k], dv1[k] * h, v2[k], dv2[k] * h, upper, lower)
             else:
                 left += 1
-    return left
+                weight += w[k]
+    return left, weight
 
 
 def stays_to_zero(
     const Py_ssize_t[::1] start, const int[::1] first, const int[::1] second, const double[::1] y,
-    const double[::1] s, const double[::1] ds, double bias, double dbias, double threshold, double tolerance
+    const double[::1] w, const double[::1] s, const double[::1] ds, double bias, double dbias, double threshold,
+    double tolerance
 ):
-    """Whether going on in a straight line to threshold zero, no row changes sides."""
+    """Whether going on in a straight line to threshold zero, no row that has weight changes sides."""
     cdef Py_ssize_t p, k, n_pairs = first.shape[0]
     cdef double d, e, r, r0
     cdef bint stays = True
@@ -194,6 +202,8 @@ def stays_to_zero(
             d = s[first[p]] - s[second[p]] + bias
             e = ds[first[p]] - ds[second[p]] + dbias
             for k in range(start[p], start[p + 1]):
+                if w[k] <= 0.0:
+                    continue
                 r = y[k] - d
                 r0 = r + threshold * e
                 if fabs(r) <= threshold:

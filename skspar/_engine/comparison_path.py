@@ -17,7 +17,7 @@ from .comparisons import Pairs
 
 # Stands for an infinite threshold: responses are at most one.
 UNBOUNDED = 1e150
-# Share of the comparisons that need not enter before a path ends.
+# Share of the comparisons, by weight, that need not enter before a path ends.
 REST = 0.01
 # Least share of the accuracy asked of thresholds that interpolated residuals must have. An error of a residual is one
 # of its entry divided by the difference between the slopes of residual and threshold.
@@ -129,17 +129,17 @@ class Comparisons:
             ds, dbias = self.space.scores(point.slope)
             ends += [s, ds, bias, dbias, point.alpha]
         if self._band is None:
-            return comparisons_enter(*self.rows, *ends, entry)
+            return comparisons_enter(*self.rows, self.weights, *ends, entry)
         # rows outside the band have entered
         part = entry[self._band.places]
-        left = comparisons_enter(*self._band.rows, *ends, part)
+        left = comparisons_enter(*self._band.rows, self._band.weights, *ends, part)
         entry[self._band.places] = part
         return left
 
     def is_straight(self, point, tolerance):
         s, bias = self.space.scores(point.theta)
         ds, dbias = self.space.scores(point.slope)
-        return stays_to_zero(*self.rows, s, ds, bias, dbias, point.alpha, tolerance)
+        return stays_to_zero(*self.rows, self.weights, s, ds, bias, dbias, point.alpha, tolerance)
 
     def dual_gap(self, theta, alpha, full_solver):
         """Duality gap: the clipped residuals, projected onto the feasible ones and scaled into the box."""
@@ -225,7 +225,7 @@ class GroupedComparisons:
             change = np.bincount(self.merged.group, weights=self.weights * r * dr, minlength=self.n_units)
             below = self.unit_weights * value
             ends += [value, np.divide(change, below, out=np.zeros_like(change), where=below > 0.0), point.alpha]
-        return values_enter(*ends, entry)
+        return values_enter(self.unit_weights, *ends, entry)
 
     def is_straight(self, point, tolerance):
         return False
@@ -400,7 +400,7 @@ def _follow(model, tol, alpha_min):
     if alpha <= tiny:
         return Path([top], np.zeros(model.n_units), 1)
     entry = np.where(values >= alpha * (1.0 - 1e-13), values, -1.0)
-    rest = REST * model.n_units if alpha_min is None else 0.0
+    rest = REST * model.unit_weights.sum() if alpha_min is None else 0.0
     end = max(tiny, 0.0 if alpha_min is None else alpha_min)
     # halves of an interval are interpolated with less than half the error, unless single rows matter
     slack = 3.0 if model.n_units > NARROW else 0.5
@@ -415,7 +415,7 @@ def _follow(model, tol, alpha_min):
         while waiting:
             upper, lower = points[-1], waiting[-1]
             if upper.alpha <= lower.alpha * (1.0 + 0.5 * tol) or _agree(model, upper, lower, tol):
-                left = model.enter(upper, lower, entry)
+                left, weight_left = model.enter(upper, lower, entry)
                 points.append(waiting.pop())
                 width = min(2.0 * np.log(upper.alpha / lower.alpha), 1.0)
                 continue
@@ -425,16 +425,16 @@ def _follow(model, tol, alpha_min):
             n_solved += 1
             if model.space.spread(point.theta - guess) <= slack * _allowed(model, point, tol):
                 model.enter(upper, point, entry)
-                left = model.enter(point, lower, entry)
+                left, weight_left = model.enter(point, lower, entry)
                 points += [point, waiting.pop()]
                 width = np.log(upper.alpha / lower.alpha)
             else:
                 waiting.append(point)
         last = points[-1]
-        if left <= rest or last.alpha <= end:
+        if weight_left <= rest or last.alpha <= end:
             break
         if model.is_straight(last, tiny):
-            entry[entry < 0.0] = 0.0
+            entry[weighted & (entry < 0.0)] = 0.0
             break
         model.narrow(last, left)
     model.widen()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from .comparison_path import UNBOUNDED, Comparisons, solve
 from .comparisons import Pairs, sorted_by_pair
@@ -15,6 +16,11 @@ GAIN = 0.95
 LEAST = 0.9
 # Leverages above this leave nothing of a residual to judge its variance by.
 LEVERAGE = 0.9
+# Flipped votes, and steepness of the logistic law in units of the root mean square lead, that are tried.
+FLIPS = np.array([0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45])
+STEEPNESS = np.geomspace(0.2, 100.0, 22)
+# Leads that are told apart.
+N_LEADS = 512
 
 
 @dataclass
@@ -73,29 +79,75 @@ def refit(model, kept, start):
 
 
 def choose(model, path, harden=False):
-    """Prune as much as makes the scores most certain, relative to how far they lie apart.
+    """Prune as much as makes the scores most certain, or for votes most likely.
 
-    The criterion is the variance of a score difference, up to what the graph contributes, over the mean square of the
-    fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor at
-    thresholds within the bulk of the residuals, nor what would split the graph.
+    The first criterion is the variance of a score difference, up to what the graph contributes, over the mean square of
+    the fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor at
+    thresholds within the bulk of the residuals, nor what would split the graph. Residuals of votes are no measure of
+    what they say: of a vote for the better item, too, they are large where items are far apart. For votes the scores
+    under which all votes are most likely go first, if they are more likely than those of least squares; see
+    `vote_log_likelihood`.
     """
     best = full = prune(model, path, np.inf)
     full.criterion = relative_variance(model, full, harden)
-    tried = set()
+    votes = model.merged.group is None and _are_votes(model)
+    likeliest, highest = full, (vote_log_likelihood(model, full.theta) + 1.0 if votes else np.inf)
+    tried, within_bulk = set(), False
     for share in SHARES:
         alpha = cut_for_share(path, model.unit_weights, share)
         if not np.isfinite(alpha) or alpha in tried:
             continue
         tried.add(alpha)
-        if alpha < LEAST * _typical(model, path.theta(alpha)):
+        within_bulk = within_bulk or alpha < LEAST * _typical(model, path.theta(alpha))
+        if within_bulk and not votes:
             break
         candidate = prune(model, path, alpha, harden)
         if not stays_connected(model, candidate.kept):
             continue
+        if votes:
+            value = vote_log_likelihood(model, candidate.theta)
+            if value > highest + 1e-9 * abs(highest):
+                likeliest, highest = candidate, value
+        if within_bulk:
+            continue
         candidate.criterion = relative_variance(model, candidate, harden)
         if candidate.criterion < min(best.criterion, GAIN * full.criterion):
             best = candidate
-    return best
+    return best if likeliest is full else likeliest
+
+
+def _are_votes(model):
+    """Whether all margins have the same size, or are zero."""
+    size = np.abs(model.merged.y[model.weights > 0.0])
+    return bool(np.all((size == 0.0) | (size == size.max(initial=0.0)))) and size.any()
+
+
+def vote_log_likelihood(model, theta):
+    """Log-likelihood of all votes if they agree with the scores, by a logistic law, or are flipped.
+
+    A vote for an item that leads by d has probability ``e + (1 - 2 e) / (1 + exp(-k d))``. The share e of flips and the
+    steepness k are those of a grid that make it largest; as k grows it depends on the number of votes alone that agree
+    with the ranking. Ties count half for either item.
+    """
+    merged, w = model.merged, model.weights
+    lead = model.space.differences(theta)[merged.pair]
+    tie = merged.y == 0.0
+    lead = np.concatenate([np.where(merged.y < 0.0, -lead, lead), -lead[tie]])
+    w = np.concatenate([np.where(tie, 0.5 * w, w), 0.5 * w[tie]])
+    scale = np.sqrt(w @ lead**2 / w.sum())
+    if not scale > 0.0:
+        return -float(w.sum()) * np.log(2.0)
+    lead = lead / scale
+    if len(lead) > N_LEADS:
+        # leads that are alike are taken together, the finer the closer they are
+        at = np.arcsinh(lead / 0.05)
+        place = np.minimum(((at - at.min()) * (N_LEADS / np.ptp(at))).astype(np.intp), N_LEADS - 1)
+        total = np.bincount(place, weights=w, minlength=N_LEADS)
+        lead = np.bincount(place, weights=w * lead, minlength=N_LEADS)[total > 0.0] / total[total > 0.0]
+        w = total[total > 0.0]
+    flips = FLIPS[:, None]
+    likelihoods = [np.log(np.maximum(flips + (1.0 - 2.0 * flips) * expit(k * lead), 1e-12)) @ w for k in STEEPNESS]
+    return float(np.max(likelihoods))
 
 
 def stays_connected(model, kept):

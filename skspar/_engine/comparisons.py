@@ -175,6 +175,9 @@ class Parametrization:
         self.all_pairs = Pairs(first, second, weights)
         self.n_components, self.component = self._components(weights)
         self._sizes = np.bincount(self.component, minlength=self.n_components)
+        if isinstance(features, np.ndarray):
+            # scores are known up to a constant; products of features far from zero would cancel
+            features = features - features.mean(axis=0)
         self.features, self._basis = features, None
         self.n_free = n_items if features is None else features.shape[1]
         self.is_dense = self._dense = self.n_free <= DENSE_LIMIT
