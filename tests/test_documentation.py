@@ -1,4 +1,4 @@
-"""The guide and the README: their code runs and prints what they say, their links lead somewhere, no public name is missing."""
+"""The guide and the README: code prints what they say, links lead somewhere, no public name is missing."""
 
 import contextlib
 import doctest
