@@ -11,13 +11,15 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_PROGRESS_BAR := off
 
+DOC_RESULTS := doc/_build doc/auto_examples doc/generated
 KERNELS := $(shell find skspar -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h')
 
-.PHONY: help test demo lint format bench wheel clean
+.PHONY: help test demo doc lint format bench wheel clean
 
 help:
 	@echo "make demo    draw what skspar does, into demo/*.png"
 	@echo "make test    run the tests (more options: make test ARGS='-k path -x')"
+	@echo "make doc     build the documentation with its gallery, into doc/_build/html"
 	@echo "make lint    check style; make format mends what can be mended"
 	@echo "make bench   compare with other libraries, side by side"
 	@echo "make wheel   build the source archive, and the wheel from it, into dist/"
@@ -29,6 +31,12 @@ test: .venv/.built
 demo: .venv/.built
 	@mkdir -p demo
 	@MPLBACKEND=Agg .venv/bin/python examples/demo.py $(ARGS)
+
+# Warnings are errors. Without running the gallery: make doc ARGS="-D plot_gallery=0"
+doc: .venv-doc/.built
+	@rm -rf $(DOC_RESULTS)
+	@$(ONE_THREAD) MPLBACKEND=Agg .venv-doc/bin/python -m sphinx -q -W --keep-going $(ARGS) doc doc/_build/html
+	@echo "Open doc/_build/html/index.html"
 
 lint: .venv-tools/.ready
 	.venv-tools/bin/ruff check
@@ -49,7 +57,7 @@ wheel: .venv-tools/.ready
 	@ls dist
 
 clean:
-	rm -rf .venv .venv-tools .venv-bench .cache .pytest_cache .ruff_cache build demo dist skspar.egg-info
+	rm -rf .venv .venv-tools .venv-bench .venv-doc .cache .pytest_cache .ruff_cache build demo dist skspar.egg-info $(DOC_RESULTS)
 	find skspar tests examples -name '__pycache__' -prune -exec rm -rf {} +
 	find skspar \( -name '*.so' -o -name '*.pyd' \) -exec rm -f {} +
 
@@ -80,6 +88,10 @@ endef
 
 .venv-bench/.ready: pyproject.toml
 	$(call environment,.venv-bench,bench)
+	@touch $@
+
+.venv-doc/.ready: pyproject.toml
+	$(call environment,.venv-doc,doc)
 	@touch $@
 
 .venv-tools/.ready: pyproject.toml

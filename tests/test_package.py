@@ -45,14 +45,6 @@ def test_import_does_not_load_matplotlib():
     assert result.stdout.strip() == "False"
 
 
-def test_readme_example_runs():
-    readme = Path(__file__).parents[1] / "README.md"
-    examples = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert examples
-    for example in examples:
-        exec(compile(example, str(readme), "exec"), {})
-
-
 # Families of several modules: what trains on clean labels has the detector as its default.
 SAME_FAMILY = {"clean_labels": "noisy_labels"}
 
