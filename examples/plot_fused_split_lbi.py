@@ -18,9 +18,9 @@ from skspar import GroupLassoCV, RegularizationPathDisplay, split_lbi_path
 # Six levels, five jumps, and noise.
 
 rng = np.random.default_rng(0)
-truth = np.repeat([0.0, 3.0, 1.0, -2.0, 0.0, 2.0], 40)
+truth = np.repeat([0.0, 3.0, 1.0, -2.0, 0.0, 2.0], 50)
 n = len(truth)
-y = truth + 0.6 * rng.normal(size=n)
+y = truth + 0.5 * rng.normal(size=n)
 
 # %%
 # The fused Lasso is a Lasso on step functions. Split-LBI takes the differences of neighbours by ``D="fused"``. X is the
@@ -32,13 +32,12 @@ X = sparse.eye_array(n, format="csr") * np.sqrt(n)
 path = split_lbi_path(X, np.sqrt(n) * y, D="fused", fit_intercept=False, nu=0.1)
 
 # %%
-# How many jumps? The path says: five enter early, and then nothing happens for a long time. That gap is a place to
-# stop at, here found as the longest (on the logarithmic scale) between one entry and the next.
+# Where to stop? Rows cannot be held out, for each place has one. A Bayesian information criterion can decide: a jump
+# costs two parameters, its place and its size.
 
-entries = np.sort(path.first_entry)[:20]
-n_jumps = int(np.argmax(np.diff(np.log(entries)))) + 1
-stop = float(np.sqrt(entries[n_jumps - 1] * entries[n_jumps]))
-at = int(np.searchsorted(path.times, stop)) - 1
+rss = np.sum((y[:, None] - path.coefs_sparse) ** 2, axis=0)
+n_jumps = np.count_nonzero(path.gammas, axis=0)
+at = int(np.argmin(n * np.log(rss / n) + 2 * n_jumps * np.log(n)))
 fits = {"fused Lasso": lasso.predict(steps), "Split-LBI": path.coefs_sparse[:, at]}
 print("true jumps at", (np.flatnonzero(np.diff(truth)) + 1).tolist())
 for name, fit in fits.items():
@@ -48,7 +47,7 @@ for name, fit in fits.items():
         print("  at", jumps.tolist())
 
 display = RegularizationPathDisplay.from_path(
-    path, kind="gammas", names=[f"at {k + 1}" for k in range(n - 1)], selected=stop, max_labels=n_jumps
+    path, kind="gammas", names=[f"at {k + 1}" for k in range(n - 1)], selected=path.times[at], max_labels=n_jumps[at]
 )
 display.ax_.set_ylabel("jump")
 

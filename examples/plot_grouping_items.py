@@ -58,7 +58,9 @@ for k in range(3):
     lines[0].set_label(f"players of tier {k + 1}")
 left.axvline(path.times[at], color="black", ls=":", lw=1)
 left.set(xlabel="time", ylabel="score")
-left.legend(frameon=False, loc="upper left")
+left.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+left.minorticks_off()
+left.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.62))
 least_squares = np.linalg.lstsq(X, outcome, rcond=None)[0]
 for level in np.unique(strength - strength.mean()):
     right.axhline(level, color="0.75", lw=1, zorder=0)

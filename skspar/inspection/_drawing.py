@@ -48,10 +48,15 @@ def innermost(estimator, X=None):
             return estimator, X
 
 
-def mark_position(ax, position, text, side="center"):
-    """A dotted line across the axes, with a text above it."""
+def mark_position(ax, position, text):
+    """A dotted line across the axes, and a text above it."""
     ax.axvline(position, color="black", linestyle=":", linewidth=1.0)
-    ax.annotate(text, (position, 1.01), xycoords=("data", "axes fraction"), ha=side, va="bottom", fontsize="small")
+    # a tick of an axis at the top, which titles keep clear of
+    top = ax.secondary_xaxis("top")
+    top.set_xticks([position], [text], fontsize="small")
+    top.set_xticks([], minor=True)
+    top.tick_params(length=0, pad=1)
+    top.spines["top"].set_visible(False)
 
 
 def plain_ticks(ax):

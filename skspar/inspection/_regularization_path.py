@@ -252,9 +252,7 @@ class RegularizationPathDisplay:
         ax.set_xlabel(self.position_name)
         ax.set_ylabel(self.value_name)
         if self.selected is not None:
-            place = ax.transLimits.transform(ax.transScale.transform((self.selected, 0.0)))[0]
-            side = "right" if place > 0.9 else "left" if place < 0.1 else "center"
-            mark_position(ax, self.selected, f"selected: {self.selected:.3g}", side)
+            mark_position(ax, self.selected, f"selected: {self.selected:.3g}")
         if rank:
             handles = [self.lines_[j] for j in rank]
             ax.legend(
