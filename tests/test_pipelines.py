@@ -18,6 +18,7 @@ from sklearn.ensemble import (
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -325,10 +326,11 @@ def test_weights_by_routing(name, table):
     X, y = table
     weights = np.random.default_rng(1).integers(1, 4, len(y)).astype(float)
     with sklearn.config_context(enable_metadata_routing=True):
-        asking = first(name).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        asking = first(name).set_fit_request(sample_weight=True)
         pipe = unweighted(encoded(asking))
-        found = cross_validate(pipe, X, y, cv=CV, params={"sample_weight": weights}, error_score="raise")
-        search = GridSearchCV(pipe, grid(params), cv=CV, error_score="raise").fit(X, y, sample_weight=weights)
+        options = dict(cv=CV, scoring=get_scorer("r2").set_score_request(sample_weight=True), error_score="raise")
+        found = cross_validate(pipe, X, y, params={"sample_weight": weights}, **options)
+        search = GridSearchCV(pipe, grid(params), **options).fit(X, y, sample_weight=weights)
     for (train, test), score in zip(CV.split(X), found["test_score"]):
         prepare = encoded(est)[:-1].fit(X.iloc[train])
         model = first(name).fit(prepare.transform(X.iloc[train]), y.iloc[train], sample_weight=weights[train])
