@@ -46,13 +46,15 @@ ax.plot(cosines @ minimum_norm, color="#D55E00", lw=1.2, ls=":", label="least no
 ax.plot(cosines @ known.coef_, color="#0072B2", lw=1.8, ls="--", label="BPDN, sigma known")
 ax.plot(moments, samples, "o", color="black", ms=4, label="samples")
 ax.set(xlim=(150, 250), xlabel="moment", ylabel="signal")
-ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+_ = ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 # %%
 # The path: the five true cosines enter first. The dotted line is where the residual has the size of the noise.
 
 path = bpdn_path(X, samples)
-RegularizationPathDisplay.from_path(path, names=[f"cosine {k}" for k in range(N)], selected=known.alpha_, max_labels=5)
+display = RegularizationPathDisplay.from_path(
+    path, names=[f"cosine {k}" for k in range(N)], selected=known.alpha_, max_labels=5
+)
 
 # %%
 # Cross-validation comes to a similar penalty.

@@ -36,7 +36,7 @@ for name, model in [("least error", least), ("one-standard-error rule", sparser)
 # The curve of the held-out error is flat at its bottom: all penalties there predict about as well, and the band says
 # that the differences mean little. The one-standard-error rule takes the strongest of these penalties.
 
-CVPathDisplay.from_estimator(sparser)
+display = CVPathDisplay.from_estimator(sparser)
 
 # %%
 # What that means for the coefficients: at the least error (dashed) nine columns of noise have entered; at the penalty

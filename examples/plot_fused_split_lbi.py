@@ -49,7 +49,7 @@ for name, fit in fits.items():
 display = RegularizationPathDisplay.from_path(
     path, kind="gammas", names=[f"at {k + 1}" for k in range(n - 1)], selected=path.times[at], max_labels=n_jumps[at]
 )
-display.ax_.set_ylabel("jump")
+_ = display.ax_.set_ylabel("jump")
 
 # %%
 # Both fits. The levels of the fused Lasso are pulled towards each other, and its many small jumps are false.

@@ -67,7 +67,7 @@ print(f"relative duality gap: {lasso.relative_dual_gap_:.1e}")
 # that matter enter first, and at the penalty chosen by cross-validation (one-standard-error rule) they are alone.
 
 display = RegularizationPathDisplay.from_estimator(model, flats, rent)
-display.ax_.set_xlim(right=lasso.alpha_ / 10)
+_ = display.ax_.set_xlim(right=lasso.alpha_ / 10)
 
 # %%
 # The effects that were found. That of the year is a curve with its lowest point in the middle, which no linear term

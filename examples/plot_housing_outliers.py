@@ -63,7 +63,7 @@ for ax, (name, flagged, model) in zip(axes, panels):
     ax.plot(at["log area"], model.predict(at), color="black", lw=1.5, label="fit, other columns at their means")
     ax.set(title=name, xlabel="log of the area")
 axes[0].set_ylabel("log of the price entered")
-axes[0].legend(loc="lower right", fontsize="small", frameon=False)
+_ = axes[0].legend(loc="lower right", fontsize="small", frameon=False)
 
 # %%
 # How far each flagged price is from what the others say, as the threshold falls: the thirty lost digits at about

@@ -36,6 +36,10 @@ def test_script_is_a_page(script):
     assert re.fullmatch("=+", underline) and len(underline) == len(title)
     cells = re.findall(r"^# %%\n# \S", source, flags=re.MULTILINE)
     assert len(cells) == source.count("# %%") >= 2
+    for cell in source.split("# %%")[1:]:
+        # the gallery prints the value of an expression at the end of a cell
+        last = ast.parse(cell).body[-1]
+        assert not isinstance(last, ast.Expr) or ast.unparse(last).startswith(("print(", "plt.show("))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
