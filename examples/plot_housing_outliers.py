@@ -37,7 +37,7 @@ is_wrong[rng.choice(np.arange(15, n), 30, replace=False)] = True
 entered = log_price - np.where(estates, np.log(3.0), np.where(is_wrong, np.log(10.0), 0.0))
 
 # %%
-# Least squares and its residuals (scaled as they should be, each row judged by a fit without it, |t| > 3) beside the
+# Least squares and its residuals (scaled as they should be, each row judged by a fit without it, beyond 3) beside the
 # robust fit. Its threshold bounds the chance of any false alarm by 5 % (Bonferroni).
 
 least_squares = LinearRegression().fit(houses, entered)
