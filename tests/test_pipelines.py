@@ -79,7 +79,7 @@ REGRESSORS = {
     "OrthogonalMatchingPursuitCV": (OrthogonalMatchingPursuitCV(6, cv=3), {"criterion": ["omp", "ols"]}),
     "SparseOutlierRegressor": (SparseOutlierRegressor(random_state=0), {"penalty": ["hard", "l1"]}),
     "SparseOutlierRegressorCV": (
-        SparseOutlierRegressorCV(alpha="bonferroni", coef_alphas=[1.0, 0.0], cv=2, init="huber", random_state=0),
+        SparseOutlierRegressorCV(alpha="bonferroni", coef_alphas=[1.0, 0.0], cv=2, init="ols", random_state=0),
         {"scoring": ["tau", "trimmed"]},
     ),
     "PreconditionedLasso": (PreconditionedLasso(), {"alpha": [0.02, 10.0]}),
