@@ -5,7 +5,7 @@ from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
-from .inspection import OutlierPathDisplay, RegularizationPathDisplay
+from .inspection import CVPathDisplay, OutlierPathDisplay, RegularizationPathDisplay
 from .instance_credibility import InstanceCredibilityClassifier
 from .noisy_labels import NoisyLabelDetector, label_noise_path
 from .outliers import (
@@ -33,6 +33,7 @@ __all__ = [
     "BPDN",
     "BPDNCV",
     "BasisPursuit",
+    "CVPathDisplay",
     "CleanLabelClassifier",
     "GroupLasso",
     "GroupLassoCV",

@@ -1,14 +1,16 @@
 """What models with their own cross-validation share: the splitter, its parameters, the choice."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
-from ._sklearn_compat import _routing_enabled
+from ._sklearn_compat import CallbackSupportMixin, _routing_enabled
 
 
-class CrossValidationMixin:
-    """For models whose ``cv`` splits the rows; fit parameters are passed on to the splitter."""
+class CrossValidationMixin(CallbackSupportMixin):
+    """For models whose ``cv`` splits the rows; fit parameters are passed on to the splitter. Callbacks are told."""
 
     def _splitter(self, sample_weight, params, y=None, classifier=False):
         """The splitter, and the part of fit's parameters that it takes."""
@@ -45,6 +47,18 @@ class CrossValidationMixin:
                 f"selection_rule='1se' must have two or more folds for a standard error; got {len(splits)}."
             )
         return splits
+
+    def _watched_folds(self, stage, n_folds, grids, solve):
+        """What ``solve`` returns for functions to be called when a penalty of a fold (of an l1 ratio) is done."""
+        if not stage.is_watched:
+            return solve(None)
+        tasks = [
+            stage.begin("fold", len(grid), place) for place, grid in enumerate(g for g in grids for _ in range(n_folds))
+        ]
+        found = solve([partial(task.count, "penalty") for task in tasks])
+        for task in tasks:
+            task.end()
+        return found
 
     def _choose(self, errors):
         """Place of the chosen model; ``errors`` (n_models, n_folds), the simplest model first."""

@@ -143,11 +143,19 @@ class SplitProblem:
         ratio = max(self.weights.sum() / self.weights[train].sum() for train, _ in splits)
         return hessian_bound(self.problem, self.operator, self.nu) * max(1.0, ratio / 1.8)
 
-    def heldout_errors(self, schedule, folds, splits, sparse_one, n_jobs):
-        """Weighted mean squared errors or log losses of the folds' paths, (n_times, n_folds)."""
+    def heldout_errors(self, schedule, folds, splits, sparse_one, n_jobs, reports):
+        """Weighted mean squared errors or log losses of the folds' paths, (n_times, n_folds).
+
+        Of ``reports`` the one of a fold is called when it is done.
+        """
         X = self._X.tocsr() if sparse.issparse(self._X) else self._X
 
-        def errors(problem, test):
+        def errors(problem, test, report):
+            found = errors_of(problem, test)
+            report()
+            return found
+
+        def errors_of(problem, test):
             same = transferred(schedule, self.problem, problem, self.operator)
             found = run(problem, self.operator, self.units, same)
             coefs = sparse_estimates(self.operator, found) if sparse_one else found.coefs
@@ -168,10 +176,10 @@ class SplitProblem:
 
         threads = effective_n_jobs(n_jobs)
         if threads == 1:
-            columns = [errors(problem, test) for problem, (_, test) in zip(folds, splits)]
+            columns = [errors(problem, test, report) for problem, (_, test), report in zip(folds, splits, reports)]
         else:
             with Parallel(n_jobs=threads, prefer="threads") as parallel, ThreadpoolController().limit(limits=1):
-                columns = parallel(delayed(errors)(problem, test) for problem, (_, test) in zip(folds, splits))
+                columns = parallel(delayed(errors)(*fold) for fold in zip(folds, [test for _, test in splits], reports))
         return np.column_stack(columns)
 
 

@@ -1,6 +1,7 @@
 """Basis pursuit denoising in its three forms, its path, its cross-validation, and basis pursuit."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._engine.pareto import ParetoCurve
 from ._engine.path import PathResult
 from ._engine.penalty import BlockPenalty
 from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
+from ._progress import Progress
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
 from ._weights import check_weights
 
@@ -333,7 +335,8 @@ class BPDNCV(CrossValidationMixin, _Denoiser):
     n_jobs : int, default=None
         Threads that share the folds.
     verbose : bool or int, default=0
-        Verbosity of the threads.
+        Whether to print a line for each stage, with its time. With scikit-learn 1.9 or newer
+        ``set_callbacks`` shows progress bars.
 
     Attributes
     ----------
@@ -451,15 +454,20 @@ class BPDNCV(CrossValidationMixin, _Denoiser):
         regression = _regression(X, as_matrix(y), weights, self.fit_intercept, n_points)
         splits = self._splits(splitter, X, y, weights)
         grid = alpha_grid(self.alphas, self.eps, regression.alpha_max(1.0), False)
-        folds = regression.folds([1.0], [grid], splits, self.tol, self.max_iter, self.n_jobs, self.verbose)[0]
+        progress = Progress(self, X, y, sample_weight, 2, self.verbose)
+        with progress.stage(f"{len(splits)} folds, {len(grid)} penalties", len(splits)) as stage:
+            solve = partial(regression.folds, [1.0], [grid], splits, self.tol, self.max_iter, self.n_jobs)
+            folds = self._watched_folds(stage, len(splits), [grid], solve)[0]
         self.alphas_ = grid
         self.mse_path_ = np.array([regression.heldout_errors(fit, test) for fit, (_, test) in zip(folds, splits)]).T
         place = self._choose(self.mse_path_)
         alpha = float(grid[place])
-        final = regression.path(1.0, grid[place : place + 1], self.tol, self.max_iter)
+        with progress.stage(f"fit to all rows, alpha = {alpha:.4g}"):
+            final = regression.path(1.0, grid[place : place + 1], self.tol, self.max_iter)
         warn_unless_converged([*folds, final], regression.null_objective, self.tol, self.max_iter)
         self._take(regression, [final], [0], alpha, X, y)
         self.alpha_ = alpha
+        progress.end()
         return self
 
 

@@ -1,5 +1,6 @@
 """Group Lasso and sparse-group Lasso: fit, cross-validated fit, information criteria, path."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,6 +11,7 @@ from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression
 from ._groups import resolve_groups
 from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
+from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
     StrOptions,
@@ -442,7 +444,8 @@ class GroupLassoCV(CrossValidationMixin, _GroupLassoBase):
     n_jobs : int, default=None
         Threads over folds. None is one; BLAS uses the other cores anyway for wide problems.
     verbose : int, default=0
-        Passed on to `joblib.Parallel` where ``n_jobs`` is not None or 1.
+        Whether to print a line for each stage, with its time. With scikit-learn 1.9 or newer ``set_callbacks`` shows
+        progress bars.
 
     Attributes
     ----------
@@ -576,7 +579,12 @@ class GroupLassoCV(CrossValidationMixin, _GroupLassoBase):
         X, y, regression = self._regression(X, y, sample_weight, ratios[0], n_points * len(ratios))
         splits = self._splits(splitter, X, y, regression.weights)
         grids = [alpha_grid(self.alphas, self.eps, regression.alpha_max(r), self.positive) for r in ratios]
-        fits = regression.folds(ratios, grids, splits, self.tol, self.max_iter, self.n_jobs, self.verbose)
+        progress = Progress(self, X, y, sample_weight, 2, self.verbose)
+        with progress.stage(
+            f"{len(splits)} folds, {len(ratios) * len(grids[0])} penalties", len(splits) * len(ratios)
+        ) as stage:
+            solve = partial(regression.folds, ratios, grids, splits, self.tol, self.max_iter, self.n_jobs)
+            fits = self._watched_folds(stage, len(splits), grids, solve)
         errors = np.array(
             [[regression.heldout_errors(fit, test) for fit, (_, test) in zip(folds, splits)] for folds in fits]
         )
@@ -587,10 +595,13 @@ class GroupLassoCV(CrossValidationMixin, _GroupLassoBase):
         self.alpha_ = float(grids[best][place])
         self.alphas_ = np.array(grids) if is_list else grids[0]
         self.mse_path_ = errors if is_list else errors[0]
-        final = regression.path(self.l1_ratio_, grids[best][place : place + 1], self.tol, self.max_iter)
+        with progress.stage(f"fit to all rows, alpha = {self.alpha_:.4g}"):
+            final = regression.path(self.l1_ratio_, grids[best][place : place + 1], self.tol, self.max_iter)
         every = [fit for folds in fits for fit in folds]
         warn_unless_converged([*every, final], regression.null_objective, self.tol, self.max_iter)
-        return self._take(regression, final, 0, X, y)
+        self._take(regression, final, 0, X, y)
+        progress.end()
+        return self
 
 
 class GroupLassoIC(_GroupLassoBase):

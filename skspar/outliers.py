@@ -28,6 +28,7 @@ from ._engine.outlier_choice import (
     lasso_choice,
 )
 from ._engine.row_basis import RowBasis
+from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
     StrOptions,
@@ -844,10 +845,17 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
             grid = coef_alpha_grid(X[rows], y[rows], weights[rows], self.fit_intercept, self.coef_alphas, self.eps)
         splits = self._splits(splitter, X, y, weights)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        found = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fold_scores)(self._plain(), X, y, weights, train, test, settings, grid, seed, self.scoring)
-            for train, test in splits
-        )
+        progress = Progress(self, X, y, sample_weight, 2)
+        found = []
+        with progress.stage("folds", len(splits)) as stage:
+            tasks = [stage.begin("fold", place=k) for k in range(len(splits))]
+            folds = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+                delayed(_fold_scores)(self._plain(), X, y, weights, train, test, settings, grid, seed, self.scoring)
+                for train, test in splits
+            )
+            for task, fold in zip(tasks, folds):
+                found.append(fold)
+                task.end()
         scores = np.moveaxis(np.array([fold for fold, _ in found]), 0, 2)
         if callable(self.scoring):
             pooled = scores.mean(axis=2)
@@ -864,8 +872,11 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         self.best_alpha_ = alphas[best]
         rows = np.flatnonzero(present)
         part = (X, y, weights) if present.all() else (X[rows], y[rows], weights[rows])
-        choice = _choose(*part, settings[best], float(grid[place]), np.random.RandomState(seed))
-        return self._take(choice, X, y, weights, present, True)
+        with progress.stage("fit to all rows"):
+            choice = _choose(*part, settings[best], float(grid[place]), np.random.RandomState(seed))
+        self._take(choice, X, y, weights, present, True)
+        progress.end()
+        return self
 
     def _plain(self):
         """The estimator of one fit, unfitted."""

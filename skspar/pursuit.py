@@ -17,6 +17,7 @@ from ._engine.matching_pursuit import Dictionary, column_norms, pursue_columns, 
 from ._engine.penalty import BlockPenalty
 from ._engine.threads import threads
 from ._linear import LinearModel, as_matrix, warn_unless_converged
+from ._progress import Progress
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
 from ._weights import check_weights
 
@@ -437,14 +438,20 @@ class OrthogonalMatchingPursuitCV(CrossValidationMixin, LinearModel):
         problem = _Problem(X, as_matrix(y), weights, self.fit_intercept)
         fold_weights = [weights * np.bincount(train, minlength=len(weights)) for train, _ in splits]
         T = problem.Y.shape[1]
-        traces = problem.pursue(
-            min(k_most, len(weights)), -1.0, 0.0, self.criterion, [weights, *fold_weights], self.n_jobs
-        )
+        progress = Progress(self, X, y, sample_weight, 2)
+        # the fit to all rows is the first of these paths
+        with progress.stage("paths of the folds and of all rows"):
+            traces = problem.pursue(
+                min(k_most, len(weights)), -1.0, 0.0, self.criterion, [weights, *fold_weights], self.n_jobs
+            )
         n_steps = max(1, max(trace.n_steps for trace in traces))
         errors = np.zeros((n_steps, len(splits)))
-        for k, (_, test) in enumerate(splits):
-            for t in range(T):
-                errors[:, k] += problem.heldout_errors(t, traces[(k + 1) * T + t], weights, test, n_steps) / T
+        with progress.stage("held-out errors", len(splits)) as stage:
+            for k, (_, test) in enumerate(splits):
+                task = stage.begin("fold", place=k)
+                for t in range(T):
+                    errors[:, k] += problem.heldout_errors(t, traces[(k + 1) * T + t], weights, test, n_steps) / T
+                task.end()
         self.mse_path_ = errors
         self.n_nonzero_coefs_ = self._choose(errors) + 1
         coef, intercept = np.zeros((p, T)), np.zeros(T)
@@ -453,6 +460,7 @@ class OrthogonalMatchingPursuitCV(CrossValidationMixin, LinearModel):
             coef[trace.support[: counts[t]], t], intercept[t] = problem.solution(t, trace, counts[t])
         self.n_iter_ = int(counts[0]) if y.ndim == 1 else counts
         self._set_linear(coef, intercept, X, y)
+        progress.end()
         return self
 
 

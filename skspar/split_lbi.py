@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._cross_validation import CrossValidationMixin
 from ._engine.inverse_scale_space import inverse_scale_space
+from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
     StrOptions,
@@ -1063,13 +1064,20 @@ class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
         self._check_classes(setting, splits)
         folds = setting.folds(splits)
         schedule = self._schedule(setting, setting.shared_bound(splits))
-        errors = setting.heldout_errors(schedule, folds, splits, self.estimate == "sparse", self.n_jobs)
+        progress = Progress(self, X, y, sample_weight, 2)
+        with progress.stage("folds", len(splits)) as stage:
+            tasks = [stage.begin("fold", place=k) for k in range(len(splits))]
+            reports = [task.end for task in tasks]
+            errors = setting.heldout_errors(schedule, folds, splits, self.estimate == "sparse", self.n_jobs, reports)
         place = self._choose(errors)
         for name in ("classes_", "mse_path_", "log_loss_path_"):
             vars(self).pop(name, None)
         setattr(self, "mse_path_" if loss == "squared" else "log_loss_path_", errors)
-        path = setting.path(schedule, X.dtype)
-        return self._take(path, setting, path.times[place])
+        with progress.stage("path of all rows"):
+            path = setting.path(schedule, X.dtype)
+        self._take(path, setting, path.times[place])
+        progress.end()
+        return self
 
     def _check_classes(self, setting, splits):
         if setting.classes is None:

@@ -295,7 +295,7 @@ def pyplot():
 def test_display_of_an_estimator(data, pyplot, penalty):
     X, y, is_outlier = data
     model = SparseOutlierRegressor(penalty, random_state=0).fit(X, y)
-    display = OutlierPathDisplay.from_estimator(model, X, y, n_labels=3, labels=[f"row {i}" for i in range(80)])
+    display = OutlierPathDisplay.from_estimator(model, X, y, max_labels=3, names=[f"row {i}" for i in range(80)])
     assert len(display.lines_) == model.outlier_mask_.sum() and display.figure_ is display.ax_.figure
     texts = [text.get_text() for text in display.ax_.texts]
     worst = np.argsort(-np.abs(model.gamma_))[:3]

@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
-from skspar import GroupLassoCV, group_lasso_path
+from skspar import CVPathDisplay, GroupLassoCV, group_lasso_path
 
 from . import COLOURS, GREY, LINE_STYLES
 
@@ -48,7 +48,7 @@ def run(folder):
     columns = chosen[:-1].transform(X)
     return [
         draw_path(folder / "group_lasso_path.png", columns, y, chosen[-1], sparser[-1]),
-        draw_cv_curve(folder / "group_lasso_cv.png", chosen[-1], sparser[-1]),
+        draw_cv_curve(folder / "group_lasso_cv.png", chosen),
         draw_effects(folder / "group_lasso_effects.png", X, columns, y, chosen[-1]),
     ]
 
@@ -159,24 +159,11 @@ def draw_path(file, columns, y, chosen, sparser):
     return save(figure, file)
 
 
-def draw_cv_curve(file, chosen, sparser):
-    """Held-out error against the penalty, with a band of one standard error."""
-    alphas, errors = chosen.alphas_, chosen.mse_path_
-    mean, standard_error = errors.mean(axis=1), errors.std(axis=1, ddof=1) / np.sqrt(errors.shape[1])
-    best = np.argmin(mean)
-
+def draw_cv_curve(file, chosen):
+    """Held-out error against the penalty, and what the two rules take."""
     figure, axes = plt.subplots(figsize=(8, 4.8))
-    axes.semilogx(alphas, mean, color=COLOURS[0], lw=2.5, label="mean of the folds")
-    low, high = mean - standard_error, mean + standard_error
-    axes.fill_between(alphas, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="± one standard error")
-    axes.semilogx(alphas, errors, color=GREY, lw=0.7, label=["each fold"] + [None] * (errors.shape[1] - 1))
-    axes.axhline(high[best], color=COLOURS[1], ls="--", lw=1.2, label="least mean + one standard error")
-    for model, marker in [(chosen, "o"), (sparser, "s")]:
-        axes.plot(model.alpha_, mean[np.argmin(np.abs(alphas - model.alpha_))], marker, color="black", ms=7, zorder=3)
-    mark_alphas(axes, chosen, sparser)
-    axes.set(xlim=(alphas[0], alphas[-1]), ylabel="held-out mean squared error")
-    axes.set_title("Cross-validation of the penalty", pad=20)
-    axes.legend(loc="upper right")
+    CVPathDisplay.from_estimator(chosen, ax=axes)
+    axes.set_title("Cross-validation of the penalty")
     return save(figure, file)
 
 

@@ -110,7 +110,7 @@ def draw_methods(file, X, y, is_wrong):
 def draw_path(file, X, y, is_wrong):
     """The outlier indicator of every row as the threshold falls."""
     model = SparseOutlierRegressor(random_state=0).fit(X, y)
-    display = OutlierPathDisplay.from_estimator(model, X, y, n_labels=12, labels=[f"flower {i}" for i in X.index])
+    display = OutlierPathDisplay.from_estimator(model, X, y, max_labels=12, names=[f"flower {i}" for i in X.index])
     wrong = model.outlier_mask_[is_wrong].sum()
     display.ax_.set_title(f"{model.outlier_mask_.sum()} rows flagged (in colour), {wrong} of them wrong", pad=20)
     return save(display.figure_, file)

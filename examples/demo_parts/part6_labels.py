@@ -95,7 +95,7 @@ def draw_path(file, X, y):
     X = X[rows][:, X[rows].std(axis=0) > 0.0][:, ::3]
     noisy, is_wrong = make_label_noise(y[rows], rate=0.1, random_state=0)
     path = label_noise_path(X, noisy, alphas=60, eps=0.1)
-    display = OutlierPathDisplay.from_path(path, outlier_mask=is_wrong, n_labels=0)
+    display = OutlierPathDisplay.from_path(path, outlier_mask=is_wrong, max_labels=0)
     first = np.argsort(-path.entry_alphas)[: is_wrong.sum()]
     display.ax_.set_title(
         f"180 digits, {is_wrong.sum()} wrong labels (in colour): "

@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
-from skspar import GroupLassoCV, RegularizationPathDisplay, SplitLBICV, split_lbi_path
+from skspar import CVPathDisplay, GroupLassoCV, RegularizationPathDisplay, SplitLBICV, split_lbi_path
 
 from . import COLOURS, GREY
 
@@ -126,17 +126,11 @@ def early(file):
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6.4), sharex=True)
     RegularizationPathDisplay.from_estimator(chosen, ax=top, max_labels=8)
     top.set_xlabel("")
-    top.set_title("Diabetes and thirty features of noise: the path", pad=18)
-    mean = chosen.mse_path_.mean(axis=1)
-    error = chosen.mse_path_.std(axis=1, ddof=1) / np.sqrt(chosen.mse_path_.shape[1])
-    bottom.semilogx(chosen.times_, mean, color=COLOURS[0], lw=2, label="held out, mean of ten folds")
-    bottom.fill_between(chosen.times_, mean - error, mean + error, color=COLOURS[0], alpha=0.2, lw=0)
+    top.set_title("Diabetes and thirty features of noise: the path")
+    CVPathDisplay.from_estimator(chosen, ax=bottom)
     train = [np.mean((y - chosen.predict(X, t)) ** 2) for t in chosen.times_]
-    bottom.semilogx(chosen.times_, train, color=GREY, lw=1.5, ls="--", label="training rows")
-    for model, marker, name in [(chosen, "o", '"min" rule'), (sparser, "s", '"1se" rule')]:
-        height = mean[np.searchsorted(chosen.times_, model.t_)]
-        bottom.plot(model.t_, height, marker, color="black", ms=6, label=name)
-    bottom.set(xlabel="time", ylabel="mean squared error", title="Stopped in time: held-out error along the path")
+    bottom.plot(chosen.times_, train, color="black", lw=1.5, ls=":", label="training rows")
+    bottom.set_title("Stopped in time: held-out error along the path")
     bottom.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, file)
 

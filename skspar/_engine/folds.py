@@ -93,8 +93,11 @@ class Regression:
         result = drive(self.design, [generator])[0]
         return Solutions(self, problem, penalty, result, self.v, alphas)
 
-    def folds(self, l1_ratios, alphas, splits, tol, max_iter, n_jobs=None, verbose=0):
-        """Solutions for every fold: a list (l1 ratios) of lists (folds); ``alphas`` has a grid for each l1 ratio."""
+    def folds(self, l1_ratios, alphas, splits, tol, max_iter, n_jobs=None, reports=None):
+        """Solutions for every fold: a list (l1 ratios) of lists (folds); ``alphas`` has a grid for each l1 ratio.
+
+        ``reports`` holds a function for each of them, one after the other, to be called whenever an alpha is done.
+        """
         weights = []
         for train, _ in splits:
             counts = np.bincount(train, minlength=len(self.weights))
@@ -110,11 +113,11 @@ class Regression:
             for problem, v in zip(problems, weights)
         ]
         generators = [
-            solve_path(problem, penalty, grid[grid > 0.0] / self.scale, tol, max_iter)
-            for problem, _, penalty, grid in tasks
+            solve_path(problem, penalty, grid[grid > 0.0] / self.scale, tol, max_iter, report=report)
+            for (problem, _, penalty, grid), report in zip(tasks, reports or [None] * len(tasks))
         ]
         results = []
-        with threads(n_jobs, verbose) as (n_threads, parallel):
+        with threads(n_jobs) as (n_threads, parallel):
             together = max(n_threads, self._folds_at_once())
             for start in range(0, len(generators), together):
                 results += drive(self.design, generators[start : start + together], parallel)

@@ -76,13 +76,14 @@ def _with_leads(alphas, start):
     return np.array(points), np.array(places)
 
 
-def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, follow=None):
+def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, follow=None, report=None):
     """Solve for every alpha of a decreasing grid, all positive.
 
     A generator: it yields weighted residual columns, is sent the design's products with them, and returns a
     `PathResult`. ``tol`` bounds the duality gap relative to the null objective. ``q`` are the correlations at zero
     if known, ``start`` an initial (n_features, n_targets). At the end ``follow`` is called, if given, with the last
     alpha, the features in play, the solution there and whether it converged, and returns one more alpha (> 0) or None.
+    ``report`` is called, if given, whenever an alpha is done.
     """
     if q is None:
         q = yield from problem.correlations_at_zero()
@@ -104,6 +105,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
     while done < n_alphas and alphas[done] >= top * (1.0 - 1e-14):
         coefs[done] = np.zeros((0, T))
         done += 1
+    for _ in range(done if report is not None else 0):
+        report()
     points, places = _with_leads(alphas[done:], top if start is None else 0.0)
     places[places >= 0] += done
 
@@ -159,6 +162,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                     if place >= 0:
                         coefs[place], gaps[place], n_iters[place] = B, gap, max(cost, 1)
                         converged[place] = gap <= target
+                        if report is not None:
+                            report()
                     slopes = (norms - point_norms) / (reached - alpha) if reached > alpha else slopes
                     norms, reached = point_norms, alpha
                 else:

@@ -3,12 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
-def threads(n_jobs, verbose=0):
+def threads(n_jobs):
     """How many threads, and a function that runs thunks in them and returns their results.
 
     With one thread that function is None: what is to be done needs no pool, and BLAS keeps its threads.
@@ -26,10 +26,6 @@ def threads(n_jobs, verbose=0):
 
         return inner
 
-    if verbose:
-        with Parallel(n_jobs=n_threads, prefer="threads", verbose=verbose) as pool:
-            yield n_threads, limited(lambda thunks: pool(delayed(thunk)() for thunk in thunks))
-    else:
-        # joblib looks for results every hundredth of a second, as long as many of our tasks take
-        with ThreadPoolExecutor(n_threads) as pool:
-            yield n_threads, limited(lambda thunks: list(pool.map(lambda thunk: thunk(), thunks)))
+    # joblib looks for results every hundredth of a second, as long as many of our tasks take
+    with ThreadPoolExecutor(n_threads) as pool:
+        yield n_threads, limited(lambda thunks: list(pool.map(lambda thunk: thunk(), thunks)))
