@@ -1,6 +1,7 @@
 """Sparse statistics for scikit-learn: estimators whose solutions come with a certificate."""
 
 from . import datasets
+from ._groups import ColumnGroups
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
@@ -35,6 +36,7 @@ __all__ = [
     "BasisPursuit",
     "CVPathDisplay",
     "CleanLabelClassifier",
+    "ColumnGroups",
     "GroupLasso",
     "GroupLassoCV",
     "GroupLassoIC",

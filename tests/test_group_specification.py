@@ -1,11 +1,17 @@
 """Every way to say which features belong together."""
 
+import pickle
+
 import numpy as np
 import pytest
 from _oracles import random_data
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
-from skspar import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from skspar import ColumnGroups, GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 
 NAMES = ["age_1", "age_2", "zip_1", "age_3", "zip_2", "pay_1"]
 # first appearance: age, zip, pay
@@ -227,3 +233,50 @@ def test_other_estimators_take_the_same_groups(data, est, groups):
     est = clone(est).set_params(groups=groups).fit(frame("pandas", X), y)
     assert partition_of(est) == PARTITION
     np.testing.assert_allclose(est.coef_, expected.coef_, rtol=1e-10)
+
+
+class TestColumnGroups:
+    """The features that encoders make of a column belong together."""
+
+    COLUMNS = ("lot_area", "lot", "living_area", "heating")
+
+    def test_longest_column_wins(self):
+        names = ["lot_area_sp_0", "lot_area_sp_1", "lot_sp_0", "living_area", "heating_gas", "heating_lot_area"]
+        labels = ["lot_area", "lot_area", "lot", "living_area", "heating", "heating"]
+        assert ColumnGroups(self.COLUMNS)(names) == labels
+
+    def test_what_transformers_put_before_a_name(self):
+        names = ["pipeline-1__lot_area_sp_0", "remainder__heating", "missingindicator_living_area", "a__b__lot_3"]
+        assert ColumnGroups(self.COLUMNS)(names) == ["lot_area", "heating", "living_area", "lot"]
+        # a column may have such a name itself
+        assert ColumnGroups(["num__lot", "lot"])(["num__lot_1", "cat__lot_1"]) == ["num__lot", "lot"]
+
+    @pytest.mark.parametrize("names", [["x0", "x1"], ["lots_1"], ["heat"]])
+    def test_names_of_no_column(self, names):
+        with pytest.raises(ValueError, match=r"set_output\(transform='pandas'\)"):
+            ColumnGroups(self.COLUMNS)(names)
+
+    @pytest.mark.parametrize("columns", ["lot", [], [1, 2], ["a", "a"]])
+    def test_bad_columns(self, columns):
+        with pytest.raises(ValueError, match="columns must"):
+            ColumnGroups(columns)
+
+    def test_in_a_pipeline_and_out_of_a_pickle(self):
+        pd = pytest.importorskip("pandas")
+        rng = np.random.default_rng(0)
+        table = pd.DataFrame({"lot_area": rng.normal(size=80), "lot_front": rng.normal(size=80)})
+        table.loc[::9, "lot_front"] = np.nan
+        table["roof_shape"] = rng.choice(["flat", "gable", "hip"], size=80)
+        y = 3.0 * table["lot_area"] ** 2 + rng.normal(size=80)
+        numbers = make_pipeline(SimpleImputer(add_indicator=True), SplineTransformer(n_knots=4, include_bias=False))
+        for verbose in (True, False):
+            encode = make_column_transformer(
+                (numbers, ["lot_area", "lot_front"]),
+                (OneHotEncoder(sparse_output=False), ["roof_shape"]),
+                verbose_feature_names_out=verbose,
+            )
+            pipe = make_pipeline(encode, GroupLasso(alpha=0.3, groups=ColumnGroups(table.columns)))
+            model = pickle.loads(pickle.dumps(clone(pipe).set_output(transform="pandas").fit(table, y)))
+            assert sorted(model[-1].groups_) == sorted(table.columns)
+            assert model[-1].active_groups_ == ["lot_area"]
+        assert repr(ColumnGroups(["a", "b"])) == "ColumnGroups(columns=('a', 'b'))"
