@@ -376,6 +376,17 @@ class TestDetector:
         noisy, is_wrong = make_label_noise(y, kind="pair", rate=0.2, random_state=0)
         return X, noisy, is_wrong, y
 
+    def test_even_noise_and_two_classes_confused(self):
+        X, y = load_digits(return_X_y=True)
+        noisy, is_wrong = make_label_noise(y, rate=0.04, random_state=0)
+        some = np.flatnonzero(np.isin(y, [4, 9]) & ~is_wrong)
+        swapped = np.random.default_rng(100).choice(some, 72, replace=False)
+        noisy[swapped] = np.where(y[swapped] == 4, 9, 4)
+        is_wrong = noisy != y
+        detector = quiet().fit(X, noisy)
+        assert average_precision_score(is_wrong, 1.0 - detector.label_quality_) > 0.97
+        assert detector.noise_matrix_[4, 9] > 0.1 and detector.noise_rate_ == pytest.approx(0.08, abs=0.015)
+
     def test_finds_more_than_the_path_where_wrong_labels_hide_each_other(self, digits):
         X, noisy, is_wrong, y = digits
         detector = NoisyLabelDetector().fit(X, noisy)

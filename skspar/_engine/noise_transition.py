@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln, logsumexp
+from scipy.special import betaln, gammaln
 from scipy.stats import chi2
 
 from ._blas import product
@@ -42,6 +42,9 @@ STEPS = 60
 HOPELESS = 30.0
 SLOW = 60.0
 NEGLIGIBLE = 7.0
+# What a free entry of T costs, between Akaike's 1 and Schwarz's half logarithm of the wrong labels: free entries
+# explain small clusters as noise, too.
+FREE_ENTRY = 1.5
 # Steps before which the curvature is bounded anew: it changes less and less.
 BOUNDED_AT = frozenset((0, 1, 2, 4, 7, 11, 16, 24, 32, 40, 50, 60, 70))
 # Classes above which one bound serves all of them.
@@ -75,7 +78,7 @@ class TransitionModel:
     rate : float
         Share of wrong labels.
     freedom : float
-        What the choice of T gained: the log likelihood of the expected counts less its mean over possible T.
+        Entries of T that were free, each counted as far as it was not shrunk.
     posterior : ndarray of shape (n, C)
         Of the true class given features and label, for the rows it was fitted on; each had a part in its own.
     targets : ndarray of shape (n, C)
@@ -261,16 +264,18 @@ class Fitting:
         return bool(np.all(np.diag(transition) >= transition.max(axis=1)))
 
     def score(self):
-        """Log likelihood of each label by a fit that has not seen it, less what the choice of T gained."""
+        """Log likelihood of each label by a fit that has not seen it, less what T's freedom costs."""
         model, rows = self.model, self.rows
         F = rows.without_own(model.targets, self.F)
-        return model.scan(F, rows.labels, rows.counts)[1][0] - model.freedom
+        return model.scan(F, rows.labels, rows.counts)[1][0] - FREE_ENTRY * model.freedom
 
 
 def _update_transition(model, expected):
-    """T from expected counts, each class's shrunk towards all classes' as far as these agree (empirical Bayes).
+    """T from expected counts (empirical Bayes).
 
-    How far is a mean over concentrations, weighted by their likelihood.
+    A class's rate is shrunk towards that of all as far as these agree, and the split of its wrong labels towards an
+    even one as far as it is even: noise may confuse two classes, and be even elsewhere. How far is a mean over
+    concentrations, weighted by their likelihood.
     """
     C = len(expected)
     wrong = expected * (1.0 - np.eye(C))
@@ -281,30 +286,25 @@ def _update_transition(model, expected):
     c = CONCENTRATIONS[:, None]
     alike = np.sum(betaln(total + c * e, size - total + c * (1.0 - e)) - betaln(c * e, c * (1.0 - e)), axis=1)
     rate = _weights(alike) @ ((total + c * e) / (size + c))
-    gain = float(total @ np.log(rate) + (size - total) @ np.log1p(-rate)) - _log_mean(alike)
+    model.freedom = float(np.sum(_weights(alike) @ (size / (size + c))))
     # and how evenly a class's wrong labels fall on the others: Dirichlet-multinomial likelihood
     split = np.full((C, C), 1.0 / (C - 1))
     if C > 2:
         a = c / (C - 1)
-        outside = ~np.eye(C, dtype=bool)
-        even = np.sum(gammaln(c) - gammaln(c + total), axis=1)
-        even += np.sum(gammaln(wrong[outside] + a) - gammaln(a), axis=1)
-        inverse = _weights(even)[:, None] / (total + c)
+        others = wrong[~np.eye(C, dtype=bool)].reshape(C, C - 1)
+        even = gammaln(c) - gammaln(c + total)
+        even += np.sum(gammaln(others[None] + a[:, :, None]) - gammaln(a)[:, :, None], axis=2)
+        inverse = _weights(even) / (total + c)
         split = inverse.sum(axis=0)[:, None] * wrong + (inverse * a).sum(axis=0)[:, None]
-        gain += float(np.sum(wrong[outside] * np.log(split[outside]))) - _log_mean(even)
+        model.freedom += (C - 2) * float(np.sum(_weights(even) * (total / (total + c))))
     split[np.diag_indices(C)] = 0.0
     model.transition = rate[:, None] * split
     model.transition[np.diag_indices(C)] = 1.0 - rate
-    model.freedom = gain
-
-
-def _log_mean(loglik):
-    return float(logsumexp(loglik) - np.log(len(loglik)))
 
 
 def _weights(loglik):
-    weights = np.exp(loglik - loglik.max())
-    return weights / weights.sum()
+    weights = np.exp(loglik - loglik.max(axis=0))
+    return weights / weights.sum(axis=0)
 
 
 @dataclass
