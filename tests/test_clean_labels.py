@@ -304,6 +304,7 @@ def test_held_out_rows_are_left_alone():
     assert [model.detector_.n_fitted_ for model in found["estimator"]] == [40, 40, 40]
 
 
+@pytest.mark.newest
 def test_training_on_the_rest_is_better_than_training_on_all():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
@@ -488,6 +489,7 @@ def test_scorer_with_a_detector_of_its_own(data):
     assert again(plain, X, y) == scorer(plain, X, y) and "log_loss" in repr(scorer)
 
 
+@pytest.mark.newest
 def test_trusted_scores_are_nearer_the_truth():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)

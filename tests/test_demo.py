@@ -8,6 +8,7 @@ from sklearn.model_selection import KFold
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("pandas")
+pytestmark = pytest.mark.newest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("pandas")
+pytestmark = pytest.mark.newest
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
 

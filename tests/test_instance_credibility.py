@@ -122,6 +122,7 @@ class Recorder(ClassifierMixin, BaseEstimator):
 # --- what it does
 
 
+@pytest.mark.newest
 def test_at_least_as_good_as_self_training_on_the_same_splits(wine):
     """The benchmark's comparison, small: unlabeled and held-out rows, 1 and 5 labels a class."""
     for data in (wine, load_digits(n_class=6, return_X_y=True)):

@@ -348,6 +348,7 @@ def proportions(n_runs, rate, level, cut="fdr", kind="symmetric", n_classes=5, d
     return np.array(found, dtype=float).T
 
 
+@pytest.mark.newest
 class TestErrorRates:
     """Small versions of the simulations in the benchmarks."""
 

@@ -765,6 +765,7 @@ def test_targets_that_are_words(rng):
             model.fit(X, np.full(40, "a"))
 
 
+@pytest.mark.newest
 def test_cross_validation_stands_outliers_that_stand_together():
     # the first fold holds nothing else; with the means of folds it decided
     rng = np.random.default_rng(0)

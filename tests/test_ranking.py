@@ -153,6 +153,7 @@ def test_mirrored_rows_agree(rng):
 # --- the published table, rankings, annotators: small seeded versions of benchmarks/ranking.py
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     "op, published, tolerance", [(0.05, 0.999, 0.01), (0.2, 0.996, 0.01), (0.3, 0.983, 0.01), (0.4, 0.903, 0.03)]
 )
@@ -174,6 +175,7 @@ def test_published_auc(op, published, tolerance):
         assert np.mean(gain) > 2 * np.std(gain, ddof=1) / np.sqrt(len(gain))
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("response", ["margin", "vote"])
 @pytest.mark.parametrize("kind", ["flip", "malicious"])
 def test_beats_least_squares(response, kind):
@@ -273,6 +275,7 @@ def test_intervals_of_least_squares_are_the_textbook_ones(rng):
     np.testing.assert_allclose(np.diff(interval, axis=1)[:, 0], 2 * 1.6449 * error, rtol=0.05)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("effects", [None, "group"])
 def test_careless_annotators_are_found(effects):
     found = []
@@ -565,6 +568,7 @@ def test_features_far_from_zero(rng):
     np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-8)
 
 
+@pytest.mark.newest
 def test_features_help_on_sparse_graphs():
     gain = []
     for seed in range(10):

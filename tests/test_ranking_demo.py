@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.newest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
