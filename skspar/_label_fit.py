@@ -18,8 +18,20 @@ ACCURACY = 1e-3
 CHECKED_ROWS = 500
 
 
+def check_complete(labels, advice=""):
+    """Refuse None and NaN among labels; advice ends the message."""
+    missing = [i for i, label in enumerate(np.asarray(labels).tolist()) if label is None or label != label]
+    if missing:
+        raise ValueError(
+            f"y must have no missing labels; {len(missing)} of {len(labels)} are None or NaN, the first in row "
+            f"{missing[0]}.{advice}"
+        )
+
+
 def encoded(y):
     """Sorted classes, and the place of each label among them."""
+    if y.dtype.kind in "fO":
+        check_complete(y)
     try:
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
@@ -119,7 +131,8 @@ class LabelFit:
 
 
 def right_probability(model, F, labels, counts, confidence, random_state):
-    """Noise rates, estimated and lower limit, and each label's probability to be right supposing the latter.
+    """Noise rates, estimated and lower limit, each label's probability to be right supposing the latter, and the
+    posterior of the classes supposing the former.
 
     F are fits of rows that had no part in them. Of many rows, some decide on the limit.
     """
@@ -127,5 +140,5 @@ def right_probability(model, F, labels, counts, confidence, random_state):
     if len(labels) > LARGE:
         some = np.sort(random_state.choice(len(labels), LARGE // 2, replace=False))
     likeliest, lowest = rate_limit(model, np.ascontiguousarray(F[some]), labels[some], counts[some], confidence)
-    posterior, _ = lowest.scan(F, labels, counts)
-    return likeliest.rate, lowest.rate, posterior[np.arange(len(labels)), labels]
+    right = lowest.scan(F, labels, counts)[0][np.arange(len(labels)), labels]
+    return likeliest.rate, lowest.rate, right, likeliest.scan(F, labels, counts)[0]

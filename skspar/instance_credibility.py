@@ -14,7 +14,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from ._engine.label_path import label_entries
 from ._engine.row_basis import RowBasis
-from ._label_fit import encoded
+from ._label_fit import check_complete, encoded
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
     HasMethods,
@@ -202,6 +202,10 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
     def _encoded(self, y, given):
         """Sorted classes of the given labels, and their places; -1 where there is none."""
         labels = y[given]
+        if labels.dtype.kind in "fO":
+            check_complete(
+                labels, " If these are the rows without a label, pass unlabeled_value=None or unlabeled_value=np.nan."
+            )
         if labels.dtype == object and len(labels) and not isinstance(labels[0], str):
             labels = np.array(labels.tolist())
         if len(labels) == 0:

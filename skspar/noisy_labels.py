@@ -449,9 +449,10 @@ class NoisyLabelDetector(BaseEstimator):
         counted = np.maximum(sizes, np.bincount(labels, weights, minlength=len(self.classes_)))
         if counted.min() < 2.0:
             c = int(np.argmin(counted))
+            label = self.classes_[c : c + 1].tolist()[0]
             raise ValueError(
                 f"y must have at least two rows of each class (with positive sample_weight); class "
-                f"{self.classes_[c]!r} has {sizes[c]}. With a single one, no other row tells what the class looks like."
+                f"{label!r} has {sizes[c]}. With a single one, no other row tells what the class looks like."
             )
 
     def _steps(self, X, y, weights):
@@ -527,7 +528,7 @@ class NoisyLabelDetector(BaseEstimator):
         rates = right_probability(
             fit.mixture.best, fit.fits_without_own(), fit.rows.labels, fit.rows.counts, CONFIDENCE, rng
         )
-        self.noise_rate_, self.noise_rate_lower_, right = rates
+        self.noise_rate_, self.noise_rate_lower_, right, _ = rates
         self.noise_matrix_ = fit.mixture.best.transition
         posterior, entries = fit.posterior(), fit.entries
         if everything:
@@ -582,6 +583,8 @@ class NoisyLabelDetector(BaseEstimator):
         self.noise_matrix_ = mean.transition
         right = posterior[np.arange(len(labels)), labels].copy()
         right[present] = rates[2]
+        # each fold's own model trusts fits that its rows took part in; this one saw those that the rows had no part in
+        posterior[present] = rates[3]
         return posterior, entries, right
 
     # --- cuts

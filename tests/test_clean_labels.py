@@ -612,3 +612,11 @@ def test_bad_data(data):
     for weights in (-np.ones(60), np.zeros(60), np.ones(59)):
         with pytest.raises(ValueError, match=r"(?i)sample[_ ]weight"):
             model.fit(X, y, sample_weight=weights)
+
+
+def test_parameters_of_the_default_detector_cannot_be_set():
+    model = CleanLabelClassifier(LogisticRegression())
+    with pytest.raises(ValueError, match=r"detector must be given for detector__level"):
+        model.set_params(detector__level=0.3)
+    model.set_params(detector=NoisyLabelDetector(), detector__level=0.3)
+    assert model.detector.level == 0.3

@@ -25,7 +25,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skspar import InstanceCredibilityClassifier
+from skspar import InstanceCredibilityClassifier, NoisyLabelDetector
 from skspar.instance_credibility import _default_columns, _quotas
 
 # --- scikit-learn's checks
@@ -576,3 +576,15 @@ def test_bad_data(wine, partly):
     for weights in (-np.ones(178), np.zeros(178), np.full(178, np.nan), np.ones(177)):
         with pytest.raises(ValueError, match=r"(?i)sample[_ ]weight"):
             model.fit(X, partly, sample_weight=weights)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_labels_are_told_how_to_pass(wine, missing):
+    X, y = wine[0], np.array([f"class {label}" for label in wine[1]], dtype=object)
+    y[::2] = missing
+    with pytest.raises(ValueError, match=r"no missing labels.*unlabeled_value=None"):
+        InstanceCredibilityClassifier(LogisticRegression()).fit(X, y)
+    model = InstanceCredibilityClassifier(LogisticRegression(max_iter=500), unlabeled_value=missing).fit(X, y)
+    assert set(model.transduction_) == {"class 0", "class 1", "class 2"}
+    with pytest.raises(ValueError, match="None or NaN, the first in row 0|contains NaN"):
+        NoisyLabelDetector().fit(X, y)
