@@ -45,7 +45,7 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
     - ``handle="relabel"``: on all rows, the flagged ones with the label that the detector suggests.
 
     This happens in ``fit`` only: cross-validation and grid search clean each training part by itself and leave
-    held-out rows alone, and ``detector__level`` can be searched like any parameter.
+    held-out rows alone, and ``detector__level`` can be searched like any parameter if a detector is passed.
 
     **Held-out labels are still noisy**, so a score is too low, and differences between models shrink: with a share e of
     symmetric wrong labels among C classes an accuracy a is measured as ``a (1 - e) + (1 - a) e / (C - 1)``. The order
@@ -295,9 +295,9 @@ def trusted_label_scorer(scoring="accuracy", *, detector=None, min_quality=0.5):
     - a fitted detector, by its ``score_labels``: fit it once on all rows. All candidates are scored on the same rows,
       and any classifier can be scored. It has seen the held-out rows, but the models have not.
 
-    **What the score is biased by**: rows that are hard but right are trusted less, so the score is too high, most for
-    classifiers that err where the detector does; wrong labels that agree with the features stay in. Use it to compare
-    models, not to state an accuracy; for that, have labels checked.
+    **What the score is biased by**: rows that are hard but right are trusted less, which makes it too high, most for
+    classifiers that err where the detector does; wrong labels that agree with the features stay in, which makes it too
+    low. Use it to compare models, not to state an accuracy; for that, have labels checked.
 
     Parameters
     ----------

@@ -684,8 +684,9 @@ class NoisyLabelDetector(BaseEstimator):
         Returns
         -------
         quality : ndarray of shape (n_samples,)
-            From 0 (surely wrong) to 1 (surely right), as if the row had not been fitted: a row that was has a
-            slightly larger ``label_quality_``, for it had a part in the fit. With ``out_of_fold``, the mean over folds.
+            From 0 (surely wrong) to 1 (surely right), by the fitted model: for a row that was fitted, its
+            ``label_quality_``, which is a little larger than if the row had had no part in the fit. With
+            ``out_of_fold``, the mean of the folds' models. ``threshold_`` keeps its promise for the fitted rows only.
         """
         check_is_fitted(self)
         X, y = self._validated(X, y, reset=False)

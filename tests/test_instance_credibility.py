@@ -586,5 +586,5 @@ def test_missing_labels_are_told_how_to_pass(wine, missing):
         InstanceCredibilityClassifier(LogisticRegression()).fit(X, y)
     model = InstanceCredibilityClassifier(LogisticRegression(max_iter=500), unlabeled_value=missing).fit(X, y)
     assert set(model.transduction_) == {"class 0", "class 1", "class 2"}
-    with pytest.raises(ValueError, match="None or NaN, the first in row 0|contains NaN"):
+    with pytest.raises(ValueError, match=r"None or NaN, the first in row 0|contains NaN"):
         NoisyLabelDetector().fit(X, y)
