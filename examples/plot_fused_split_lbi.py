@@ -32,8 +32,8 @@ X = sparse.eye_array(n, format="csr") * np.sqrt(n)
 path = split_lbi_path(X, np.sqrt(n) * y, D="fused", fit_intercept=False, nu=0.1)
 
 # %%
-# Where to stop? Differences fill in a place that is held out from its neighbours, so that cross-validation would do, with
-# places drawn at random: ``SplitLBICV(cv=KFold(5, shuffle=True), selection_rule="1se")``. A Bayesian information
+# Where to stop? Differences fill in a place that is held out from its neighbours, so that cross-validation would do,
+# with places drawn at random: ``SplitLBICV(cv=KFold(5, shuffle=True), selection_rule="1se")``. A Bayesian information
 # criterion needs one path only: a jump costs two parameters, its place and its size.
 
 rss = np.sum((y[:, None] - path.coefs_sparse) ** 2, axis=0)

@@ -107,6 +107,8 @@ def test_names_and_kind_of_a_path_that_is_computed_again(data):
         RegularizationPathDisplay.from_estimator(model, X, y, kind="gammas")
     with pytest.raises(TypeError, match="matplotlib's plot takes no 'label_names'"):
         RegularizationPathDisplay.from_estimator(model, X, y, label_names=[])
+    display = RegularizationPathDisplay.from_estimator(model, X, y, lw=0.5, c="black")
+    assert {(line.get_linewidth(), line.get_color()) for line in display.lines_} == {(0.5, "black")}
 
 
 def test_classes_are_drawn_as_norms(rng):

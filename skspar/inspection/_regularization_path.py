@@ -252,7 +252,7 @@ class RegularizationPathDisplay:
         display : RegularizationPathDisplay
             This display.
         """
-        _check_line_arguments(kwargs)
+        kwargs = _line_arguments(kwargs)
         ax = new_axes(ax, (7.5, 4.5))
         entered = [int(j) for j in self.order if np.isfinite(self.first_entry[j]) and self.coefs[j].any()]
         rank = {j: place for place, j in enumerate(entered[:max_labels])}
@@ -300,15 +300,18 @@ def _named(found, names):
     return found if names is None else found | dict(names=names)
 
 
-def _check_line_arguments(kwargs):
-    """Refuse what matplotlib would not, before anything is drawn."""
+def _line_arguments(kwargs):
+    """Arguments of ``plot`` without aliases; refuses what matplotlib does not know, before anything is drawn."""
+    from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
+    kwargs = normalize_kwargs(kwargs, Line2D)
     unknown = [name for name in kwargs if not (hasattr(Line2D, f"set_{name}") or name in ("scalex", "scaley"))]
     if unknown:
         raise TypeError(
             f"Arguments must be the display's or those of matplotlib's plot; matplotlib's plot takes no {unknown[0]!r}."
         )
+    return kwargs
 
 
 def _kept_by(model, kind):
