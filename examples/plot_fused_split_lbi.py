@@ -32,8 +32,9 @@ X = sparse.eye_array(n, format="csr") * np.sqrt(n)
 path = split_lbi_path(X, np.sqrt(n) * y, D="fused", fit_intercept=False, nu=0.1)
 
 # %%
-# Where to stop? Rows cannot be held out, for each place has one. A Bayesian information criterion can decide: a jump
-# costs two parameters, its place and its size.
+# Where to stop? Differences fill in a place that is held out from its neighbours, so that cross-validation would do,
+# with places drawn at random: ``SplitLBICV(cv=KFold(5, shuffle=True), selection_rule="1se")``. A Bayesian information
+# criterion needs one path only: a jump costs two parameters, its place and its size.
 
 rss = np.sum((y[:, None] - path.coefs_sparse) ** 2, axis=0)
 n_jumps = np.count_nonzero(path.gammas, axis=0)

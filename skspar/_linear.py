@@ -101,8 +101,8 @@ def warn_unless_converged(solutions, null_objective, tol, max_iter):
             "columns (fit_intercept=True) if their means are far from zero; look for nearly collinear columns."
         )
     warnings.warn(
-        f"{missed} of {total} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, relative to the "
-        f"null objective {relative:.3g}. {advice}",
+        f"{missed} of {total} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, "
+        f"{relative:.3g} times the null objective. {advice}",
         ConvergenceWarning,
         stacklevel=4,
     )

@@ -206,7 +206,10 @@ class BPDN(_Denoiser):
         Intercept b0.
     dual_gap_ : float
         Duality gap of the penalised form at ``alpha_``, in units of its objective, summed over
-        targets; it certifies the constrained forms too, whose bound is met.
+        targets. It certifies the constrained forms too: of one target the l1 norm is at most
+        ``dual_gap_ / alpha_`` above the least for ``sigma``, and the mean squared residual at most
+        ``2 * dual_gap_`` above the least for ``tau``. Infinite, with a warning, where the bound is
+        not met.
     relative_dual_gap_ : float
         Duality gap divided by the objective at b = 0.
     n_iter_ : int
@@ -294,17 +297,24 @@ class BPDN(_Denoiser):
         regression = _regression(X, as_matrix(y), weights, self.fit_intercept, 1)
         if self.sigma is None and self.tau is None and self.alpha > 0.0:
             alphas = alpha_grid([self.alpha], None, None, False, name="alpha")
-            solutions, places = [regression.path(1.0, alphas, self.tol, self.max_iter)], [0]
+            solutions, places, met = [regression.path(1.0, alphas, self.tol, self.max_iter)], [0], [True]
         else:
             # alpha = 0 is the end of the curve, where the l1 norm is as large as it gets
             name, level = ("sigma", self.sigma) if self.sigma is not None else ("tau", self.tau)
             level = np.inf if level is None else level
             levels = _levels(level, regression.n_targets, name)
-            solutions = [
-                _at_level(regression, t, name, value, self.tol, self.max_iter) for t, value in enumerate(levels)
-            ]
+            solutions, met = zip(
+                *(
+                    _at_level(regression, t, name, float(value), self.tol, self.max_iter)
+                    for t, value in enumerate(levels)
+                )
+            )
             alphas, places = np.array([fit.alphas[0] for fit in solutions]), [0] * len(solutions)
         warn_unless_converged(solutions, regression.null_objective, self.tol, self.max_iter)
+        for fit, bound_met in zip(solutions, met):
+            if not bound_met:
+                # the gap at some alpha says nothing of a bound that the solution misses
+                fit.gaps[:] = np.inf
         return self._take(regression, solutions, places, alphas, X, y)
 
 
@@ -654,14 +664,14 @@ def _levels(level, n_targets, name):
 
 
 def _at_level(regression, t, name, level, tol, max_iter):
-    """The solution for one target that meets a bound."""
+    """The solution for one target that meets a bound, and whether it does."""
     one = regression.of_target(t)
     y_norm = one.scale * np.sqrt(2.0 * one.rows.null_objective * one.weights.sum())
     curve = ParetoCurve(one, tol, max_iter)
     if name == "sigma" and level < y_norm * (1.0 - ROUNDING) and curve.alpha_max == 0.0:
         _raise_infeasible(level, y_norm)
     if curve.alpha_max == 0.0 or (level >= y_norm * (1.0 - 1e-14) if name == "sigma" else level == 0.0):
-        return _zero(one, one.alpha_max(1.0))
+        return _zero(one, one.alpha_max(1.0)), True
     if name == "sigma":
         unit = one.scale * np.sqrt(one.weights.sum())
         point = curve.at_residual_norm(level / unit)
@@ -682,7 +692,7 @@ def _at_level(regression, t, name, level, tol, max_iter):
             ConvergenceWarning,
             stacklevel=5,
         )
-    return solutions
+    return solutions, point.reached
 
 
 def _raise_infeasible(level, least):

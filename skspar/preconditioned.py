@@ -601,7 +601,7 @@ def _warn_unless_converged(solutions, null_objective, tol, max_iter):
     relative = gap / null_objective if null_objective > 0.0 else 0.0
     warnings.warn(
         f"{missed} of {len(solutions.converged)} fits did not reach tol={tol:g}: the largest duality gap is {gap:.3g}, "
-        f"relative to the null objective {relative:.3g}. Increase max_iter (now {max_iter}) or tol, or avoid very "
+        f"{relative:.3g} times the null objective. Increase max_iter (now {max_iter}) or tol, or avoid very "
         "small alphas.",
         ConvergenceWarning,
         stacklevel=3,

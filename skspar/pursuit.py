@@ -28,6 +28,9 @@ STOPPING = {"n_nonzero_coefs": COUNT, "tol": BOUND, "rtol": BOUND, "criterion": 
 
 # Beyond this many features no Gram matrix of all of them is made unasked.
 MOST_FEATURES = 5000
+# What a method of the encoder does not use must have its default.
+ITERATIVE = {"n_nonzero_coefs": None, "tol": None, "rtol": None, "criterion": "omp"}
+UNUSED = {"omp": {"alpha": 1.0}, "bpdn": ITERATIVE, "threshold": ITERATIVE}
 # Signals whose penalised codes are computed together, to which relative duality gap, and in how many iterations.
 SIGNALS, TOL, MAX_ITER = 256, 1e-8, 10_000
 
@@ -64,7 +67,8 @@ def omp_path(
         Targets (signals are columns), each of which chooses for itself.
     n_nonzero_coefs : int, default=None
         Largest number of steps. None: a tenth of the features, at least one, unless ``tol`` or
-        ``rtol`` is given, which then decides alone.
+        ``rtol`` is given, which then decides alone. Never more than there are rows; a target whose
+        residual is zero stops there, without a warning.
     tol : float, default=None
         Stop when the squared norm ``sum_i s_i r_i^2`` of the residual is at most this, in squared
         units of y.
@@ -165,7 +169,8 @@ class OrthogonalMatchingPursuit(LinearModel):
     ----------
     n_nonzero_coefs : int, default=None
         Largest number k of features. None: a tenth of the features, at least one, unless ``tol``
-        or ``rtol`` is given, which then decides alone.
+        or ``rtol`` is given, which then decides alone. Never more than there are rows; a target
+        whose residual is zero stops there, without a warning.
     tol : float, default=None
         Stop when the squared norm ``sum_i s_i r_i^2`` of the residual is at most this, in squared
         units of y. Whichever of k and the tolerance comes first ends the search.
@@ -488,10 +493,12 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         How codes are computed.
     n_nonzero_coefs : int, default=None
         Largest number k of atoms of a code, for 'omp'. None: a tenth of the atoms, at least one, unless
-        ``tol`` or ``rtol`` is given, which then decides alone.
+        ``tol`` or ``rtol`` is given, which then decides alone. Never more than the length of a
+        signal; a row whose residual is zero stops there, without a warning.
     tol : float, default=None
         For 'omp': stop when the squared norm of a row's residual is at most this, in squared
-        units of X.
+        units of X. For noise of SD s in each of the n_features entries, about
+        ``1.3 * n_features * s**2``.
     rtol : float, default=None
         The same relative to the squared norm of the row. At most one of the two may be given.
     criterion : {'omp', 'ols'}, default='omp'
@@ -605,9 +612,10 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ValueError
             If the dictionary has another width than X or an atom that is zero, if there are
             fewer rows to draw than ``n_components``, if ``n_nonzero_coefs`` exceeds the number
-            of atoms, or both tolerances are given.
+            of atoms, if both tolerances are given, or a parameter that the method does not use.
         """
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        self._check_used()
         if self.dictionary is None:
             dictionary = self._draw(X)
         else:
@@ -629,6 +637,16 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         _stopping(self.n_nonzero_coefs, self.tol, self.rtol, dictionary.T.shape)
         self.dictionary_ = dictionary
         return self
+
+    def _check_used(self):
+        for name, default in UNUSED[self.method].items():
+            value = getattr(self, name)
+            if value != default:
+                users = " and ".join(repr(method) for method, unused in UNUSED.items() if name not in unused)
+                raise ValueError(
+                    f"{name} must be {default!r} where method={self.method!r}, which does not use it; got {value!r}. "
+                    f"It is for method={users}."
+                )
 
     def _draw(self, X):
         """Some rows of X, scaled to unit norm."""
@@ -671,6 +689,7 @@ class SparseEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        self._check_used()
         if self.method == "omp":
             codes = self._pursue(X)
         else:

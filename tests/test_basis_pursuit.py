@@ -242,6 +242,35 @@ class TestEnds:
                 with pytest.warns(ConvergenceWarning):
                     bpdn_path(X, y, alphas="knots", max_iter=1)
 
+    def test_a_bound_that_is_not_met_is_not_certified(self):
+        X, y = random_problem(3, 30, 50)
+        for form in ({"sigma": 0.4 * np.linalg.norm(y)}, {"tau": 0.5}):
+            with pytest.warns(ConvergenceWarning, match="was not reached"):
+                model = BPDN(**form, max_iter=1, fit_intercept=False).fit(X, y)
+            assert model.dual_gap_ == model.relative_dual_gap_ == np.inf
+            model.set_params(max_iter=10_000).fit(X, y)
+            assert model.relative_dual_gap_ <= 1e-6
+
+    def test_the_gap_bounds_what_the_constrained_forms_can_gain(self):
+        for seed in range(5):
+            X, y = random_problem(seed, 30, 50)
+            norm = np.linalg.norm(y)
+            for tol in (1e-1, 1e-2, 1e-3):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                    rough = BPDN(sigma=0.4 * norm, fit_intercept=False, tol=tol).fit(X, y)
+                exact = BPDN(sigma=0.4 * norm, fit_intercept=False, tol=1e-12).fit(X, y)
+                assert rough.tau_ - exact.tau_ <= rough.dual_gap_ / rough.alpha_ + 1e-12
+                exact = BPDN(tau=rough.tau_, fit_intercept=False, tol=1e-12).fit(X, y)
+                assert rough.sigma_**2 - exact.sigma_**2 <= 2 * len(y) * rough.dual_gap_ + 1e-12
+
+    def test_messages_show_plain_numbers(self):
+        X, y = random_problem(0, 50, 5)
+        with pytest.raises(ValueError, match=r"least squares, [0-9.]+; got 0\.01\."):
+            BPDN(sigma=0.01).fit(X, y)
+        with pytest.warns(ConvergenceWarning, match=r"the largest duality gap is [0-9.e-]+, [0-9.e-]+ times the null"):
+            bpdn_path(*random_problem(3, 30, 50), max_iter=1, tol=1e-12)
+
     def test_limit_of_an_ill_conditioned_design_is_not_called_solved(self):
         X = 1.0 / (np.arange(60)[:, None] + np.arange(20) + 1.0)
         y = np.sin(9 * np.linspace(0, 1, 60)) + 0.1 * np.random.default_rng(1).normal(size=60)

@@ -78,13 +78,37 @@ def test_estimators_that_keep_their_path(est, data):
     X, y = data
     model = est.fit(pd.DataFrame(X, columns=list("abcdef")), y)
     display = RegularizationPathDisplay.from_estimator(model)
-    np.testing.assert_array_equal(drawn(display), model.coef_path_)
+    fused = model.D is not None
+    np.testing.assert_array_equal(drawn(display), model.gamma_path_ if fused else model.coef_path_)
+    assert display.ax_.get_ylabel() == ("gamma" if fused else "coefficient")
     np.testing.assert_array_equal(display.positions, model.times_)
+    for kind, values in (("coefs", model.coef_path_), ("gammas", model.gamma_path_)):
+        names = [f"line {j}" for j in range(len(values))]
+        display_of_kind = RegularizationPathDisplay.from_estimator(model, kind=kind, names=names)
+        np.testing.assert_array_equal(drawn(display_of_kind), values)
+        assert display_of_kind.names.tolist() == names
+    with pytest.raises(ValueError, match="kind must be 'coefs' or 'gammas'; got 'gamma'"):
+        RegularizationPathDisplay.from_estimator(model, kind="gamma")
+    with pytest.raises(ValueError, match="names must have one entry for each"):
+        RegularizationPathDisplay.from_estimator(model, names=["a"])
     assert display.ax_.get_xscale() == "log" and display.ax_.get_xlim() == (model.times_[0], model.times_[-1])
     assert display.ax_.get_xlabel() == "time" and display.figure_ is display.ax_.figure
     if model.D is None:
         assert labels(display)[:3] == ["a", "b", "d"]
         assert [display.names[j] for j in np.argsort(model.first_entry_)[:3]] == ["a", "b", "d"]
+
+
+def test_names_and_kind_of_a_path_that_is_computed_again(data):
+    X, y = data
+    model = BPDN(alpha=0.1).fit(X, y)
+    display = RegularizationPathDisplay.from_estimator(model, X, y, names=list("uvwxyz"), kind="coefs")
+    assert labels(display)[:2] == ["u", "v"]
+    with pytest.raises(ValueError, match="kind must be 'coefs' for a BPDN; got 'gammas'"):
+        RegularizationPathDisplay.from_estimator(model, X, y, kind="gammas")
+    with pytest.raises(TypeError, match="matplotlib's plot takes no 'label_names'"):
+        RegularizationPathDisplay.from_estimator(model, X, y, label_names=[])
+    display = RegularizationPathDisplay.from_estimator(model, X, y, lw=0.5, c="black")
+    assert {(line.get_linewidth(), line.get_color()) for line in display.lines_} == {(0.5, "black")}
 
 
 def test_classes_are_drawn_as_norms(rng):

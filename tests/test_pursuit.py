@@ -413,7 +413,7 @@ class TestEncoder:
     @pytest.mark.parametrize("method", ["omp", "bpdn", "threshold"])
     def test_sparse_output_and_threads_change_nothing(self, method, rng):
         signals = rng.normal(size=(500, 12))
-        params = dict(n_components=30, method=method, alpha=0.05, random_state=0)
+        params = dict(n_components=30, method=method, random_state=0) | ({} if method == "omp" else dict(alpha=0.05))
         dense = SparseEncoder(**params).fit(signals)
         codes = dense.transform(signals)
         packed = SparseEncoder(**params, sparse_output=True, n_jobs=2).fit(signals).transform(signals)
@@ -471,10 +471,10 @@ class TestEncoder:
 
     def test_atoms_of_any_size(self, rng):
         dictionary, signals = rng.normal(size=(30, 8)), rng.normal(size=(5, 8))
-        for method in ("omp", "threshold"):
-            codes = SparseEncoder(dictionary, method=method, alpha=0.0, n_nonzero_coefs=3).fit_transform(signals)
+        for params in (dict(n_nonzero_coefs=3), dict(method="threshold", alpha=0.0)):
+            codes = SparseEncoder(dictionary, **params).fit_transform(signals)
             for scale in (1e-200, 1e200):
-                other = SparseEncoder(dictionary * scale, method=method, alpha=0.0, n_nonzero_coefs=3)
+                other = SparseEncoder(dictionary * scale, **params)
                 assert_allclose(other.fit_transform(signals) * scale, codes, rtol=1e-9)
         assert_allclose(np.linalg.norm(SparseEncoder(random_state=0).fit(signals * 1e-170).dictionary_, axis=1), 1.0)
 
@@ -556,3 +556,23 @@ class TestBadInput:
         for model in (OrthogonalMatchingPursuit(), OrthogonalMatchingPursuitCV(), SparseEncoder()):
             with pytest.raises(ValueError, match="NaN"):
                 model.fit(X, self.y)
+
+
+@pytest.mark.parametrize(
+    "params, match",
+    [
+        (dict(method="bpdn", tol=0.1), r"tol must be None where method='bpdn'.*got 0\.1.*method='omp'"),
+        (dict(method="threshold", rtol=0.1), "rtol must be None where method='threshold'"),
+        (dict(method="bpdn", n_nonzero_coefs=2), "n_nonzero_coefs must be None where method='bpdn'.*got 2"),
+        (dict(method="bpdn", criterion="ols"), "criterion must be 'omp' where method='bpdn'.*got 'ols'"),
+        (dict(alpha=0.1), "alpha must be 1.0 where method='omp'.*got 0.1.*method='bpdn' and 'threshold'"),
+    ],
+)
+def test_encoder_refuses_what_its_method_does_not_use(params, match, rng):
+    signals = rng.normal(size=(10, 4))
+    encoder = clone(SparseEncoder(np.eye(4), **params))
+    with pytest.raises(ValueError, match=match):
+        encoder.fit(signals)
+    fitted = SparseEncoder(np.eye(4)).fit(signals).set_params(**params)
+    with pytest.raises(ValueError, match=match):
+        fitted.transform(signals)

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.sparse.linalg import aslinearoperator
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skspar import SplitLBI, SplitLBIClassifier, SplitLBICV, inverse_scale_space_path, split_lbi_path
+from skspar._engine.smooth import Smooth
 
 SHORT = dict(kappa=5.0, n_times=10, t_ratio=10.0)
 ALL = [
@@ -179,6 +180,38 @@ def test_steps_up_to_the_limit_are_stable(nu, data):
     np.testing.assert_allclose(path.coefs[:, -1], default.coefs[:, -1], rtol=0.02, atol=0.02)
     with pytest.raises(ValueError, match="not stable"):
         split_lbi_path(X, y, nu=nu, step=1.01 * bound)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("n", [2, 20, 50, 300, 700])
+def test_largest_eigenvalue_of_nearly_diagonal_data(n, fit_intercept, rng):
+    # eigenvalues that are equal but for rounding, of which bisection loses count
+    w = rng.uniform(0.5, 2.0, size=n)
+    twins = np.ones(n)
+    twins[: n // 2] += 1e-13
+    half = np.ones(n)
+    half[: n // 2] = 0.0
+    for diagonal in (np.ones(n), np.full(n, np.sqrt(n)), np.full(n, 1e5), twins, half, np.arange(1.0, n + 1)):
+        for weights in (np.full(n, 1.0 / n), w / w.sum()):
+            X = sparse.diags_array(diagonal, format="csr")
+            problem = Smooth(X, rng.normal(size=(n, 1)), weights, "squared", fit_intercept)
+            dense = X.toarray() - (weights @ X.toarray() if fit_intercept else 0.0)
+            truth = linalg.svdvals(np.sqrt(weights)[:, None] * dense)[0] ** 2
+            np.testing.assert_allclose(problem.squared_norm(), truth, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [dict(D="fused"), dict(D=None, nu=None), dict(D="fused", nu=0.1, kappa=5.0)], ids=str
+)
+@pytest.mark.parametrize("n", [50, 300])
+def test_a_sparse_signal_with_intercept(n, options, rng):
+    X, y = sparse.eye_array(n, format="csr") * np.sqrt(n), rng.normal(size=n)
+    path = split_lbi_path(X, y, t_ratio=5.0, **options)
+    same = split_lbi_path(X.toarray(), y, t_ratio=5.0, **options)
+    np.testing.assert_allclose(path.coefs, same.coefs, atol=1e-9)
+    for step, message in ((1.0, "not stable"), (1e-9, "max_steps")):
+        with pytest.raises(ValueError, match=message):
+            split_lbi_path(X, y, step=step, **options)
 
 
 def test_numbers_beyond_the_range(data):

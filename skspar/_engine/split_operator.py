@@ -141,8 +141,8 @@ def _top(gram):
     gram = gram.toarray() if sparse.issparse(gram) else gram
     if not np.all(np.isfinite(gram)):
         return np.inf
-    last = len(gram) - 1
-    return float(max(0.0, linalg.eigvalsh(gram, subset_by_index=[last, last])[0])) if len(gram) else 0.0
+    # all of them: bisection for one alone fails where eigenvalues are equal but for rounding
+    return float(max(0.0, linalg.eigvalsh(gram, driver="evd")[-1])) if len(gram) else 0.0
 
 
 def _lanczos(multiply, size, tol=1e-7, steps=80):
@@ -151,15 +151,20 @@ def _lanczos(multiply, size, tol=1e-7, steps=80):
     start = np.random.default_rng(0).normal(size=size)
     vectors[0] = start / linalg.norm(start)
     diagonal, off = [], []
-    value = before = 0.0
+    value = before = largest = 0.0
     for k in range(min(steps, size)):
         w = multiply(vectors[k])
+        largest = max(largest, float(linalg.norm(w)))
         diagonal.append(float(vectors[k] @ w))
-        w = w - vectors[: k + 1].T @ (vectors[: k + 1] @ w)
+        # once more, for where little is left of w that little is far from orthogonal
+        for _ in range(2):
+            w = w - vectors[: k + 1].T @ (vectors[: k + 1] @ w)
         beta = float(linalg.norm(w))
-        if k % 5 == 4 or beta <= 1e-14 * abs(diagonal[0]):
-            value = linalg.eigh_tridiagonal(diagonal, off, eigvals_only=True, select="i", select_range=(k, k))[0]
-            if value - before <= tol * value or beta <= 1e-14 * abs(diagonal[0]):
+        # an invariant subspace: the vectors hold all distinct eigenvalues, for the start has a part in each
+        exhausted = beta <= 1e-11 * largest
+        if k % 5 == 4 or exhausted:
+            value = linalg.eigvalsh_tridiagonal(diagonal, off, lapack_driver="sterf")[-1]
+            if exhausted or value - before <= tol * value:
                 break
             before = value
         off.append(beta)

@@ -103,7 +103,19 @@ class RegularizationPathDisplay:
         self.order = np.lexsort((-np.abs(self.coefs[:, -1]), key))
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, y=None, *, sample_weight=None, ax=None, max_labels=10, **kwargs):
+    def from_estimator(
+        cls,
+        estimator,
+        X=None,
+        y=None,
+        *,
+        sample_weight=None,
+        names=None,
+        kind=None,
+        ax=None,
+        max_labels=10,
+        **kwargs,
+    ):
         """Draw the path of a fitted estimator.
 
         Parameters
@@ -119,6 +131,11 @@ class RegularizationPathDisplay:
             Response, for these.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, for these.
+        names : array-like of shape (n_lines,), default=None
+            Names of the lines; None takes those of the features or groups.
+        kind : {'coefs', 'gammas'}, default=None
+            What is drawn of `SplitLBI` and its relatives: the coefficients, or the sparse variables gamma, a line for
+            each row of D. None is 'gammas' where D is given, else 'coefs'. Other estimators have coefficients only.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         max_labels : int, default=10
@@ -134,11 +151,17 @@ class RegularizationPathDisplay:
         Raises
         ------
         ValueError
-            If the estimator has no path of coefficients, or X and y are needed and missing.
+            If the estimator has no path of coefficients or not that kind, there are not as many names as lines, or X
+            and y are needed and missing.
+        TypeError
+            If matplotlib's ``plot`` does not take an argument.
         """
         model, X = innermost(estimator, X)
         if hasattr(model, "coef_path_"):
-            return cls(**_kept_by(model)).plot(ax, max_labels=max_labels, **kwargs)
+            if kind not in (None, "coefs", "gammas"):
+                raise ValueError(f"kind must be 'coefs' or 'gammas'; got {kind!r}.")
+            found = _kept_by(model, kind)
+            return cls(**_named(found, names)).plot(ax, max_labels=max_labels, **kwargs)
         if hasattr(model, "outlier_mask_") or not callable(getattr(model, "path", None)):
             raise ValueError(
                 "estimator must have a path of coefficients (SplitLBI, GroupLasso, BPDN, OrthogonalMatchingPursuit and "
@@ -148,7 +171,10 @@ class RegularizationPathDisplay:
             raise ValueError(
                 f"X and y must be given: a {type(model).__name__} does not keep its path, which is computed again."
             )
-        return cls(**_computed_again(model, X, y, sample_weight)).plot(ax, max_labels=max_labels, **kwargs)
+        if kind not in (None, "coefs"):
+            raise ValueError(f"kind must be 'coefs' for a {type(model).__name__}; got {kind!r}.")
+        found = _computed_again(model, X, y, sample_weight)
+        return cls(**_named(found, names)).plot(ax, max_labels=max_labels, **kwargs)
 
     @classmethod
     def from_path(cls, path, coefs=None, *, names=None, kind="coefs", selected=None, ax=None, max_labels=10, **kwargs):
@@ -226,6 +252,7 @@ class RegularizationPathDisplay:
         display : RegularizationPathDisplay
             This display.
         """
+        kwargs = _line_arguments(kwargs)
         ax = new_axes(ax, (7.5, 4.5))
         entered = [int(j) for j in self.order if np.isfinite(self.first_entry[j]) and self.coefs[j].any()]
         rank = {j: place for place, j in enumerate(entered[:max_labels])}
@@ -269,17 +296,39 @@ class RegularizationPathDisplay:
         return self
 
 
-def _kept_by(model):
+def _named(found, names):
+    return found if names is None else found | dict(names=names)
+
+
+def _line_arguments(kwargs):
+    """Arguments of ``plot`` without aliases; refuses what matplotlib does not know, before anything is drawn."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    kwargs = normalize_kwargs(kwargs, Line2D)
+    unknown = [name for name in kwargs if not (hasattr(Line2D, f"set_{name}") or name in ("scalex", "scaley"))]
+    if unknown:
+        raise TypeError(
+            f"Arguments must be the display's or those of matplotlib's plot; matplotlib's plot takes no {unknown[0]!r}."
+        )
+    return kwargs
+
+
+def _kept_by(model, kind):
     """Arguments of the display for a model that keeps its path."""
-    coefs, value = model.coef_path_, "coefficient"
+    identity = getattr(model, "D", 0) is None
+    if kind is None:
+        kind = "coefs" if identity else "gammas"
+    coefs, value = (model.coef_path_, "coefficient") if kind == "coefs" else (model.gamma_path_, "gamma")
     if coefs.ndim == 3:
-        coefs, value = _norm(coefs), "norm of the coefficients of all classes"
+        plural = "coefficients" if kind == "coefs" else "gammas"
+        coefs, value = _norm(coefs), f"norm of the {plural} of all classes"
     return dict(
         positions=model.times_,
         coefs=coefs,
-        names=getattr(model, "feature_names_in_", None),
+        names=getattr(model, "feature_names_in_", None) if kind == "coefs" or identity else None,
         value_name=value,
-        first_entry=model.first_entry_ if getattr(model, "D", 0) is None else None,
+        first_entry=model.first_entry_ if identity or kind == "gammas" else None,
         selected=model.t_ if model.t_ < model.times_[-1] else None,
     )
 
