@@ -39,8 +39,8 @@ old_or_new = 1.2 * (flats["year"] - 1965).abs()  # neither the old nor the new a
 rent = 900 * np.log(flats["size"]) - 45 * flats["distance"] + by_district + old_or_new + 80 * rng.normal(size=n)
 
 # %%
-# Encoded columns are called "year_sp_3" or "district_south", and `ColumnGroups` knows from which column of the table each
-# comes: the number of knots or of categories may change, the groups follow. It needs the names: pandas output.
+# Encoded columns are called "year_sp_3" or "district_south", and `ColumnGroups` knows from which column of the table
+# each comes: the number of knots or of categories may change, the groups follow. It needs the names: pandas output.
 
 numeric, categorical = list(flats.columns[:5]), list(flats.columns[5:])
 encode = ColumnTransformer(
