@@ -292,5 +292,5 @@ def test_callable_that_fails_without_names():
     assert isinstance(raised.value.__cause__, ValueError) and str(raised.value.__cause__) in str(raised.value)
     # with names the error is the callable's own
     pd = pytest.importorskip("pandas")
-    with pytest.raises(ValueError, match="^'door' is not in list"):
+    with pytest.raises(ValueError, match=r"^'door' is not in list"):
         GroupLasso(groups=position).fit(pd.DataFrame(X, columns=["size_0", "door_0", "door_1", "year_0"]), X[0])

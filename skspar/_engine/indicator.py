@@ -219,7 +219,7 @@ class DenseIndicator:
         return np.unique(np.concatenate([[top], far, near]))[::-1]
 
     def significant_alpha(self):
-        """The threshold (Student's t, Bonferroni) at which any row is flagged with probability `LEVEL` if none is wrong."""
+        """If nothing is wrong, any row is flagged at this threshold with probability `LEVEL` (Student's t, Bonferroni)."""
         freedom = max(self.clean.weight - self.rank, 1.0)
         return float(student.isf(0.5 * LEVEL / self.total, freedom))
 
