@@ -132,7 +132,8 @@ def outlier_path(
           l1, above the threshold that `SparseOutlierRegressor` takes for "bonferroni";
         - ``n_iters``, ndarray of shape (n_alphas,);
         - ``scale``, float: standard deviation of the noise, in units of y;
-        - ``leverage``, ndarray of shape (n_samples,).
+        - ``leverage``, ndarray of shape (n_samples,);
+        - ``penalty``, str: the penalty given.
 
     Raises
     ------
@@ -220,6 +221,7 @@ def outlier_path(
         n_iters=np.array([point.n_iter for point in found.points]),
         scale=indicator.sigma,
         leverage=leverages,
+        penalty=penalty,
     )
 
 

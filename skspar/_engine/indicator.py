@@ -219,7 +219,7 @@ class DenseIndicator:
         return np.unique(np.concatenate([[top], far, near]))[::-1]
 
     def significant_alpha(self):
-        """If nothing is wrong, any row is flagged at this threshold with probability `LEVEL` (Student's t, Bonferroni)."""
+        """If nothing is wrong, any row is flagged at this threshold with probability `LEVEL` (Student, Bonferroni)."""
         freedom = max(self.clean.weight - self.rank, 1.0)
         return float(student.isf(0.5 * LEVEL / self.total, freedom))
 
