@@ -337,6 +337,20 @@ def test_cross_validation_on_own_axes(data):
     assert display.one_standard_error == 1.0  # of equals the simplest
 
 
+def test_the_legend_does_not_cover_the_curve():
+    x = np.geomspace(10.0, 0.1, 50)
+    # folds that differ much leave no room but at the mean, between them
+    apart = np.ones((50, 1)) * [1.0, 0.9, 0.8, 0.1, 0.05, 0.0]
+    falling = np.column_stack([x, 1.1 * x, 0.9 * x])
+    for errors, inside in ((apart, False), (falling, True)):
+        display = CVPathDisplay(x, errors).plot()
+        display.figure_.draw_without_rendering()
+        box = display.ax_.get_legend().get_window_extent()
+        curve = display.ax_.transData.transform(display.line_.get_xydata())
+        assert box.count_contains(curve) == 0
+        assert (box.x1 <= display.ax_.get_window_extent().x1) == inside
+
+
 # --- outliers
 
 
