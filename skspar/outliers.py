@@ -387,6 +387,17 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         X = validate_data(self, X, accept_sparse=["csr", "csc", "coo"], dtype=[np.float64, np.float32], reset=False)
         return self._linear(X)
 
+    @property
+    def sample_indices_(self):
+        """Rows that are not flagged.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_kept,)
+            Increasing.
+        """
+        return np.flatnonzero(~self.outlier_mask_)
+
     def score_outliers(self, X, y):
         """Say how outlying new rows are.
 
@@ -433,7 +444,6 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             Their targets. ``sample_indices_`` says which rows they are.
         """
         self.fit(X, y, sample_weight)
-        self.sample_indices_ = np.flatnonzero(~self.outlier_mask_)
         return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
 
 
@@ -542,7 +552,7 @@ class SparseOutlierRegressor(_OutlierBase):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features seen during fit, where all are strings.
     sample_indices_ : ndarray of shape (n_kept,)
-        After `fit_resample`: indices of the rows that are not flagged.
+        Indices of the rows that are not flagged, which `fit_resample` returns.
 
     See Also
     --------
@@ -741,7 +751,7 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features seen during fit, where all are strings.
     sample_indices_ : ndarray of shape (n_kept,)
-        After `fit_resample`: indices of the rows that are not flagged.
+        Indices of the rows that are not flagged, which `fit_resample` returns.
 
     See Also
     --------
