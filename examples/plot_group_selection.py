@@ -14,7 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
-from skspar import GroupLassoCV, RegularizationPathDisplay
+from skspar import ColumnGroups, GroupLassoCV, RegularizationPathDisplay
 
 # %%
 # A table of flats. The rent depends on four of the nine columns; the colour of the door, and the rest, do not matter.
@@ -27,7 +27,7 @@ flats = pd.DataFrame(
         "year": rng.integers(1900, 2024, n),
         "distance": rng.exponential(3.0, n).round(1),
         "floor": rng.integers(0, 8, n),
-        "noise level": rng.normal(55, 8, n).round(),
+        "noise_level": rng.normal(55, 8, n).round(),
         "district": rng.choice(["north", "east", "south", "west", "centre"], n, p=[0.25, 0.25, 0.2, 0.2, 0.1]),
         "heating": rng.choice(["gas", "oil", "heat pump"], n),
         "door": rng.choice(["red", "green", "blue", "white"], n),
@@ -39,13 +39,8 @@ old_or_new = 1.2 * (flats["year"] - 1965).abs()  # neither the old nor the new a
 rent = 900 * np.log(flats["size"]) - 45 * flats["distance"] + by_district + old_or_new + 80 * rng.normal(size=n)
 
 # %%
-# Encoded columns are called "year_sp_3" or "district_south". What stands before the first underscore is the group, and
-# a function of the names says so: the number of knots or of categories may change, the groups follow.
-
-
-def column_of(names):
-    return [name.partition("_")[0] for name in names]
-
+# Encoded columns are called "year_sp_3" or "district_south", and `ColumnGroups` knows from which column of the table
+# each comes: the number of knots or of categories may change, the groups follow. It needs the names: pandas output.
 
 numeric, categorical = list(flats.columns[:5]), list(flats.columns[5:])
 encode = ColumnTransformer(
@@ -55,7 +50,7 @@ encode = ColumnTransformer(
     ],
     verbose_feature_names_out=False,
 )
-model = make_pipeline(encode, StandardScaler(), GroupLassoCV(groups=column_of, selection_rule="1se"))
+model = make_pipeline(encode, StandardScaler(), GroupLassoCV(groups=ColumnGroups(flats.columns), selection_rule="1se"))
 model.set_output(transform="pandas").fit(flats, rent)
 lasso = model[-1]
 print(f"{lasso.n_features_in_} encoded columns in {len(lasso.groups_)} groups")

@@ -38,7 +38,7 @@ entered = log_price - np.where(estates, np.log(3.0), np.where(is_wrong, np.log(1
 
 # %%
 # Least squares and its residuals (scaled as they should be, each row judged by a fit without it, beyond 3) beside the
-# robust fit. Its threshold bounds the chance of any false alarm by 5 % (Bonferroni).
+# robust fit. With "bonferroni", if nothing is wrong, any row is flagged with probability 0.01.
 
 least_squares = LinearRegression().fit(houses, entered)
 by_residuals = np.abs(externally_studentized_residuals(houses, entered).t) > 3

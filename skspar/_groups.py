@@ -149,8 +149,7 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
         members = np.split(np.arange(n_features, dtype=np.intp), range(int(groups), n_features, int(groups)))
         labels = list(range(len(members)))
     elif callable(groups):
-        shown = list(names) if names is not None else [f"x{j}" for j in range(n_features)]
-        labels, members = _by_label(groups(shown), n_features, "the callable groups")
+        labels, members = _by_label(_called(groups, n_features, names), n_features, "the callable groups")
     elif isinstance(groups, Mapping):
         labels, members = _by_members(list(groups), list(groups.values()), n_features, names)
     elif _is_list_of_lists(groups):
@@ -182,6 +181,20 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     weights = _resolve_weights(group_weights, labels, members, len(labels) - len(missing))
     weights[free] = 0.0
     return GroupLayout(labels, members, weights, n_features)
+
+
+def _called(groups, n_features, names):
+    shown = [f"x{j}" for j in range(n_features)] if names is None else list(names)
+    try:
+        return groups(shown)
+    except Exception as error:
+        # ColumnGroups speaks of missing names itself
+        if names is not None or isinstance(groups, ColumnGroups):
+            raise
+        raise ValueError(
+            f"groups(names) failed on names {_some(shown)}: {type(error).__name__}: {error}; does the step before hand "
+            "on names? pipeline.set_output(transform='pandas') makes it do so."
+        ) from error
 
 
 def _is_list_of_lists(groups):

@@ -248,7 +248,7 @@ class GroupLasso(_GroupLassoBase):
         - mapping: the same by label;
         - callable: called with the names of the incoming features (``x0``, ``x1``, ... where
           they have none), returns a label for each. So groups follow an encoder or a number of
-          knots that the same grid search tunes.
+          knots that the same grid search tunes. `ColumnGroups` of a table's columns is one.
     group_weights : 'sqrt', None, array-like or mapping, default='sqrt'
         Weights w_g >= 0: the square root of the number of features in the group, one (None), an
         array in the order of ``groups_``, or a mapping from labels. A group of weight zero is

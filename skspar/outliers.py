@@ -132,7 +132,8 @@ def outlier_path(
           l1, above the threshold that `SparseOutlierRegressor` takes for "bonferroni";
         - ``n_iters``, ndarray of shape (n_alphas,);
         - ``scale``, float: standard deviation of the noise, in units of y;
-        - ``leverage``, ndarray of shape (n_samples,).
+        - ``leverage``, ndarray of shape (n_samples,);
+        - ``penalty``, str: the penalty given.
 
     Raises
     ------
@@ -220,6 +221,7 @@ def outlier_path(
         n_iters=np.array([point.n_iter for point in found.points]),
         scale=indicator.sigma,
         leverage=leverages,
+        penalty=penalty,
     )
 
 
@@ -385,6 +387,17 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
         X = validate_data(self, X, accept_sparse=["csr", "csc", "coo"], dtype=[np.float64, np.float32], reset=False)
         return self._linear(X)
 
+    @property
+    def sample_indices_(self):
+        """Rows that are not flagged.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_kept,)
+            Increasing.
+        """
+        return np.flatnonzero(~self.outlier_mask_)
+
     def score_outliers(self, X, y):
         """Say how outlying new rows are.
 
@@ -431,7 +444,6 @@ class _OutlierBase(RegressorMixin, BaseEstimator):
             Their targets. ``sample_indices_`` says which rows they are.
         """
         self.fit(X, y, sample_weight)
-        self.sample_indices_ = np.flatnonzero(~self.outlier_mask_)
         return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
 
 
@@ -467,8 +479,8 @@ class SparseOutlierRegressor(_OutlierBase):
         Threshold in units of the noise scale, positive. Or a rule: "bic" takes the smallest modified BIC [1]_ among 30
         thresholds of at least 2.5, with at most so many rows flagged as the start can bear (nearly half), and for
         penalties other than l1 none above that of "bonferroni" if there is a choice; "bonferroni" takes the threshold
-        at which all good rows pass with probability 0.99 (Student's t, normal noise). BIC misses fewer outliers,
-        Bonferroni flags fewer good rows: where there are no outliers, usually none.
+        of Student's t and Bonferroni: if nothing is wrong, any row is flagged with probability 0.01 (normal noise).
+        BIC misses fewer outliers, Bonferroni flags fewer good rows.
     coef_alpha : float or 'ebic', default=0.0
         Strength of the l1 penalty on b, in units of y times X, as ``alpha`` of `sklearn.linear_model.Lasso`. More
         features than rows need it. "ebic" takes the smallest extended BIC [4]_ of refits.
@@ -539,6 +551,8 @@ class SparseOutlierRegressor(_OutlierBase):
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features seen during fit, where all are strings.
+    sample_indices_ : ndarray of shape (n_kept,)
+        Indices of the rows that are not flagged, which `fit_resample` returns.
 
     See Also
     --------
@@ -651,6 +665,11 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
     measure that outliers do not decide, takes the best and fits that on all rows. That outliers stand together in one
     fold does no harm to the score; that they are more than a quarter of all rows defeats the trimmed one.
 
+    It is meant for more features than rows, or hardly fewer. With more rows than features `SparseOutlierRegressor`
+    usually does, in a few hundredths of the time: here every fold fits the grid of ``coef_alpha``. If ``coef_alpha_``
+    is the last of ``coef_alphas_``, a smaller one may predict better: decrease ``eps``, or use
+    `SparseOutlierRegressor`, whose ``coef_alpha`` is zero unless given.
+
     Parameters
     ----------
     penalty : {'hard', 'l1', 'scad', 'mcp'}, default='hard'
@@ -731,6 +750,8 @@ class SparseOutlierRegressorCV(CrossValidationMixin, _OutlierBase):
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features seen during fit, where all are strings.
+    sample_indices_ : ndarray of shape (n_kept,)
+        Indices of the rows that are not flagged, which `fit_resample` returns.
 
     See Also
     --------

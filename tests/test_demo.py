@@ -77,8 +77,8 @@ def test_groups_part(demo, monkeypatch, tmp_path, capsys):
 
 
 def test_groups_part_names_variables(demo):
-    variable_of = demo.find_parts()["groups"].variable_of
-    assert variable_of(["age_sp_0", "blood pressure_sp_11", "sex_2.0"]) == ["age", "blood pressure", "sex"]
+    variables = demo.find_parts()["groups"].VARIABLES
+    assert variables(["age_sp_0", "blood pressure_sp_11", "sex_2.0"]) == ["age", "blood pressure", "sex"]
 
 
 def test_split_lbi_part(demo, monkeypatch, tmp_path, capsys):

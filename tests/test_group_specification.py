@@ -280,3 +280,17 @@ class TestColumnGroups:
             assert sorted(model[-1].groups_) == sorted(table.columns)
             assert model[-1].active_groups_ == ["lot_area"]
         assert repr(ColumnGroups(["a", "b"])) == "ColumnGroups(columns=('a', 'b'))"
+
+
+def test_callable_that_fails_without_names():
+    def position(names):
+        return [["size", "year"].index(name.rpartition("_")[0]) for name in names]
+
+    X = np.eye(4)
+    with pytest.raises(ValueError, match=r"groups\(names\) failed on names \['x0', .*set_output") as raised:
+        GroupLasso(groups=position).fit(X, X[0])
+    assert isinstance(raised.value.__cause__, ValueError) and str(raised.value.__cause__) in str(raised.value)
+    # with names the error is the callable's own
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match=r"^'door' is not in list"):
+        GroupLasso(groups=position).fit(pd.DataFrame(X, columns=["size_0", "door_0", "door_1", "year_0"]), X[0])

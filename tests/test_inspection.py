@@ -29,6 +29,7 @@ from skspar import (
     group_lasso_path,
     inverse_scale_space_path,
     omp_path,
+    outlier_path,
     pairwise_outlier_path,
     split_lbi_path,
 )
@@ -360,7 +361,67 @@ def test_cross_validation_on_own_axes(data):
     assert display.one_standard_error == 1.0  # of equals the simplest
 
 
+def test_the_legend_does_not_cover_the_curve():
+    x = np.geomspace(10.0, 0.1, 50)
+    # folds that differ much leave no room but at the mean, between them
+    apart = np.ones((50, 1)) * [1.0, 0.9, 0.8, 0.1, 0.05, 0.0]
+    falling = np.column_stack([x, 1.1 * x, 0.9 * x])
+    for errors, inside in ((apart, False), (falling, True)):
+        display = CVPathDisplay(x, errors).plot()
+        display.figure_.draw_without_rendering()
+        box = display.ax_.get_legend().get_window_extent()
+        curve = display.ax_.transData.transform(display.line_.get_xydata())
+        assert box.count_contains(curve) == 0
+        assert (box.x1 <= display.ax_.get_window_extent().x1) == inside
+
+
 # --- outliers
+
+
+def test_index_of_a_data_frame_names_the_rows(rng):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", "b"], index=[f"house {i}" for i in range(40)])
+    y = frame["a"] + 0.1 * rng.normal(size=40)
+    y.iloc[[7, 20]] += [30.0, 20.0]
+    model = make_pipeline(StandardScaler(), SparseOutlierRegressor(alpha="bonferroni", random_state=0)).fit(frame, y)
+
+    def names(**options):
+        display = OutlierPathDisplay.from_estimator(model, frame, y, **options)
+        return [text.get_text() for text in display.ax_.texts]
+
+    assert names() == ["house 7", "house 20"]
+    # positions, whatever the labels of a series are
+    assert names(names=pd.Series(np.arange(40) + 100, index=np.arange(40)[::-1])) == ["107", "120"]
+
+
+@pytest.mark.parametrize("penalty, style", [("hard", "steps-post"), ("l1", "default"), ("scad", "default")])
+def test_a_hard_threshold_is_drawn_as_a_jump(penalty, style, data):
+    X, y = data
+    y = y.copy()
+    y[3] += 50.0
+    model = SparseOutlierRegressor(penalty, alpha="bonferroni", random_state=0).fit(X, y)
+    path = outlier_path(X, y, penalty, random_state=0)
+    assert path.penalty == penalty
+    for display in (OutlierPathDisplay.from_estimator(model, X, y), OutlierPathDisplay.from_path(path)):
+        assert {line.get_drawstyle() for line in display.lines_} == {style}
+        assert len(display.lines_) > 0
+
+
+def test_without_a_chosen_penalty_those_in_colour_enter_first(rng):
+    alphas = np.geomspace(10.0, 1.0, 10)
+    sizes = rng.permutation(np.geomspace(1.2, 9.0, 30))
+    gammas = np.maximum(sizes[:, None] - alphas, 0.0)
+    display = OutlierPathDisplay(alphas, gammas).plot(max_labels=4)
+    first = {tuple(gammas[row]) for row in np.argsort(-sizes)[:4]}
+    assert {tuple(line.get_ydata()) for line in display.lines_} == first
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["4 rows that enter first", "26 others"]
+    chosen = OutlierPathDisplay(alphas, gammas, alpha=5.0).plot(max_labels=4)
+    place = np.argmin(np.abs(np.log(alphas / 5.0)))
+    assert len(chosen.lines_) == np.sum(gammas[:, place] > 0.0)
+    votes = [["a", "b"], ["b", "c"], ["a", "c"], ["a", "b"], ["c", "a"]] * 9
+    path = pairwise_outlier_path(votes, [1.0, 1.0, 2.0, 1.1, 2.0] * 9, alphas=20, return_outliers=True)
+    assert len(OutlierPathDisplay.from_path(path).lines_) == 10
 
 
 def test_outliers_of_comparisons():

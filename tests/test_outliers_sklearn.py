@@ -291,6 +291,16 @@ def pyplot():
     plt.close("all")
 
 
+def test_sample_indices_follow_the_last_fit(data):
+    X, y, _ = data
+    model = SparseOutlierRegressor(random_state=0)
+    assert not hasattr(model, "sample_indices_")
+    kept, _ = model.fit_resample(X, y)
+    np.testing.assert_array_equal(kept, X[model.sample_indices_])
+    model.fit(X[:40], y[:40])
+    np.testing.assert_array_equal(model.sample_indices_, np.flatnonzero(~model.outlier_mask_))
+
+
 @pytest.mark.parametrize("penalty", ["l1", "hard"])
 def test_display_of_an_estimator(data, pyplot, penalty):
     X, y, is_outlier = data

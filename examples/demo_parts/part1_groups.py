@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
-from skspar import CVPathDisplay, GroupLassoCV, group_lasso_path
+from skspar import ColumnGroups, CVPathDisplay, GroupLassoCV, group_lasso_path
 
 from . import COLOURS, GREY, LINE_STYLES
 
@@ -22,6 +22,8 @@ TITLE = "which of ten variables drive the progression of diabetes, and along whi
 
 NAMES = {"bmi": "body mass index", "bp": "blood pressure", "s1": "cholesterol", "s2": "LDL", "s3": "HDL"}
 NAMES |= {"s4": "cholesterol/HDL", "s5": "log triglycerides", "s6": "glucose"}
+# groups of spline columns: "glucose_sp_0" -> "glucose", "sex_2.0" -> "sex"
+VARIABLES = ColumnGroups(["age", "sex", *NAMES.values()])
 INNER_CV = KFold(5, shuffle=True, random_state=0)
 OUTER_CV = KFold(5, shuffle=True, random_state=1)
 N_KNOTS = 5
@@ -56,13 +58,8 @@ def run(folder):
 # The models
 
 
-def variable_of(feature_names):
-    """Group of each column, the variable that it comes from: "bmi_sp_0" -> "bmi", "sex_2.0" -> "sex"."""
-    return [name.partition("_")[0] for name in feature_names]
-
-
 def group_lasso(selection_rule):
-    return GroupLassoCV(groups=variable_of, cv=INNER_CV, selection_rule=selection_rule)
+    return GroupLassoCV(groups=VARIABLES, cv=INNER_CV, selection_rule=selection_rule)
 
 
 def spline_model(estimator):
@@ -87,7 +84,7 @@ def last_step(model):
 def variables_used(model):
     """Variables with a nonzero coefficient, in the order of the columns."""
     last = last_step(model)
-    return list(dict.fromkeys(variable_of(last.feature_names_in_[last.coef_ != 0])))
+    return list(dict.fromkeys(VARIABLES(last.feature_names_in_[last.coef_ != 0])))
 
 
 # What is printed
@@ -137,7 +134,7 @@ def compare_held_out(models, X, y):
 
 def draw_path(file, columns, y, chosen, sparser):
     """Norm of each variable's coefficients as the penalty falls, down to a tenth of the chosen one."""
-    alphas, coefs, _, _ = group_lasso_path(columns, y, groups=variable_of, return_intercepts=True)
+    alphas, coefs, _, _ = group_lasso_path(columns, y, groups=VARIABLES, return_intercepts=True)
     shown = alphas >= chosen.alpha_ / 10
     alphas, coefs = alphas[shown], coefs[:, shown]
     norms = {variable: np.linalg.norm(coefs[index], axis=0) for variable, index in chosen.groups_.items()}

@@ -19,7 +19,7 @@ from .row_basis import Coordinates, RowBasis
 
 # Smallest threshold that a criterion may choose, in scales of the noise: below, good rows are flagged by the dozen.
 SMALLEST = 2.5
-# Probability that a threshold chosen by "bonferroni" flags any good row.
+# Probability that a threshold chosen by "bonferroni" flags any row if nothing is wrong.
 LEVEL = 0.01
 # Up to so many rows (by weight), entries of the l1 path are exact; above, they are interpolated.
 EXACT_ROWS = 1000
@@ -219,7 +219,7 @@ class DenseIndicator:
         return np.unique(np.concatenate([[top], far, near]))[::-1]
 
     def significant_alpha(self):
-        """The threshold that flags any good row with probability `LEVEL`, by Student's t and Bonferroni."""
+        """If nothing is wrong, any row is flagged at this threshold with probability `LEVEL` (Student, Bonferroni)."""
         freedom = max(self.clean.weight - self.rank, 1.0)
         return float(student.isf(0.5 * LEVEL / self.total, freedom))
 

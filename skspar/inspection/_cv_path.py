@@ -239,7 +239,12 @@ class CVPathDisplay:
             mark_position(ax, at, f"selected: {self.selected:.3g}")
         ax.set_xlabel(self.position_name)
         ax.set_ylabel(self.error_name)
-        ax.legend(title=self.setting, framealpha=0.85, edgecolor="none", fontsize="small")
+        style = dict(title=self.setting, framealpha=0.85, edgecolor="none", fontsize="small")
+        box = ax.legend(**style).get_window_extent()
+        mean = np.column_stack([x, height])
+        if box.count_contains(ax.transData.transform(mean[np.isfinite(mean).all(axis=1)])):
+            # no place within the axes is free
+            ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), **style)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

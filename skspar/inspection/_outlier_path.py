@@ -20,7 +20,11 @@ class OutlierPathDisplay:
     alpha : float, default=None
         A threshold to mark, usually the one chosen.
     outlier_mask : ndarray of bool of shape (n_samples,), default=None
-        Rows in colour. None means those that are nonzero at ``alpha``, or at the smallest threshold.
+        Rows in colour. None means those that are nonzero at ``alpha``; without ``alpha``, where nothing says which
+        rows are flagged, those that enter first, as many as are labelled.
+    jumps : bool, default=False
+        Whether indicators jump from zero to the residual, as those of hard thresholds: they are drawn as steps, which
+        rise at the first threshold of the grid at which the row is known to be flagged.
     flagged_name : str, default='flagged'
         What the legend calls the rows in colour.
     alpha_name : str, default='threshold alpha, in scales of the noise, from high to low'
@@ -62,6 +66,7 @@ class OutlierPathDisplay:
         *,
         alpha=None,
         outlier_mask=None,
+        jumps=False,
         flagged_name="flagged",
         alpha_name="threshold alpha, in scales of the noise, from high to low",
         gamma_name="outlier indicator gamma, in units of y",
@@ -70,6 +75,7 @@ class OutlierPathDisplay:
         self.gammas = gammas
         self.alpha = alpha
         self.outlier_mask = outlier_mask
+        self.jumps = jumps
         self.flagged_name = flagged_name
         self.alpha_name = alpha_name
         self.gamma_name = gamma_name
@@ -85,7 +91,8 @@ class OutlierPathDisplay:
         alpha : float, default=None
             A threshold to mark. None marks that of the smallest BIC, of labels and comparisons none.
         outlier_mask : array-like of bool of shape (n_samples,), default=None
-            Rows in colour; None means those flagged at ``alpha``.
+            Rows in colour; None means those flagged at ``alpha``, and for labels and comparisons without ``alpha``
+            those that enter first, ``max_labels`` of them.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         names : array-like of shape (n_samples,), default=None
@@ -113,7 +120,7 @@ class OutlierPathDisplay:
             }
             gammas = path.outliers
         elif "bic" in path:
-            labels, gammas = {}, path.gammas
+            labels, gammas = {"jumps": path.penalty == "hard"}, path.gammas
             if alpha is None:
                 alpha = float(path.alphas[int(np.argmin(path.bic))])
         else:
@@ -143,7 +150,7 @@ class OutlierPathDisplay:
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         names : array-like of shape (n_samples,), default=None
-            Names of the rows; None numbers them from 0.
+            Names of the rows. None takes the index of a data frame, else it numbers them from 0.
         max_labels : int, default=10
             How many rows are labelled at most.
 
@@ -157,6 +164,8 @@ class OutlierPathDisplay:
         ValueError
             If the estimator is another one, or X and y are not the rows that it was fitted on.
         """
+        if names is None and hasattr(X, "iloc"):
+            names = X.index
         estimator, X = innermost(estimator, X)
         if not (hasattr(estimator, "outlier_mask_") and hasattr(estimator, "coef_alpha_")):
             raise ValueError(
@@ -179,7 +188,13 @@ class OutlierPathDisplay:
             sample_weight=sample_weight,
             **options,
         )
-        display = cls(path.alphas, path.gammas, alpha=estimator.alpha_, outlier_mask=estimator.outlier_mask_)
+        display = cls(
+            path.alphas,
+            path.gammas,
+            alpha=estimator.alpha_,
+            outlier_mask=estimator.outlier_mask_,
+            jumps=estimator.penalty == "hard",
+        )
         return display.plot(ax, names=names, max_labels=max_labels)
 
     def plot(self, ax=None, *, names=None, max_labels=10):
@@ -204,26 +219,31 @@ class OutlierPathDisplay:
         gammas = self.gammas.tocsr() if hasattr(self.gammas, "tocsr") else np.asarray(self.gammas)
         place = len(alphas) - 1 if self.alpha is None else int(np.argmin(np.abs(np.log(alphas / self.alpha))))
         size = np.abs(np.asarray(gammas[:, [-1]].toarray() if hasattr(gammas, "toarray") else gammas[:, [-1]]))[:, 0]
-        if self.outlier_mask is None:
+        flagged_name = self.flagged_name
+        if self.outlier_mask is not None:
+            mask = np.asarray(self.outlier_mask, dtype=bool)
+        elif self.alpha is not None:
             at = gammas[:, [place]]
             mask = np.asarray(at.toarray() if hasattr(at, "toarray") else at)[:, 0] != 0.0
         else:
-            mask = np.asarray(self.outlier_mask, dtype=bool)
+            mask = _first_to_enter(gammas, size, max_labels)
+            flagged_name = "that enter first"
 
         def path_of(row):
             values = gammas[[row]]
             values = np.asarray(values.toarray() if hasattr(values, "toarray") else values)[0]
             return np.where(values == 0.0, np.nan, values), values
 
+        style = "steps-post" if self.jumps else "default"
         others = [
-            ax.plot(alphas, path_of(row)[0], color="0.7", lw=0.8, zorder=1)[0]
+            ax.plot(alphas, path_of(row)[0], color="0.7", lw=0.8, zorder=1, drawstyle=style)[0]
             for row in np.flatnonzero(~mask & (size > 0.0))
         ]
         coloured = np.flatnonzero(mask)
         coloured = coloured[np.argsort(-size[coloured], kind="stable")]
         self.lines_ = []
         for i, row in enumerate(coloured):
-            [line] = ax.plot(alphas, path_of(row)[1], lw=1.6, zorder=2, **look(i))
+            [line] = ax.plot(alphas, path_of(row)[1], lw=1.6, zorder=2, drawstyle=style, **look(i))
             self.lines_.append(line)
         ax.axhline(0.0, color="0.3", lw=0.8, zorder=0)
         ax.set_xscale("log")
@@ -234,6 +254,7 @@ class OutlierPathDisplay:
         ax.set_xlabel(self.alpha_name)
         ax.set_ylabel(self.gamma_name)
         shown = coloured[:max_labels]
+        names = None if names is None else np.asarray(names)
         ends = np.array([path_of(row)[1][-1] for row in shown])
         low, high = ax.get_ylim()
         heights = spread(ends, 0.045 * (high - low))
@@ -252,7 +273,7 @@ class OutlierPathDisplay:
                 fontsize="small",
                 arrowprops=dict(arrowstyle="-", color=line.get_color(), lw=0.7, shrinkA=0, shrinkB=0, relpos=(0, 0.5)),
             )
-        kinds = {f"{len(coloured)} rows {self.flagged_name}": self.lines_[:1], f"{len(others)} others": others[:1]}
+        kinds = {f"{len(coloured)} rows {flagged_name}": self.lines_[:1], f"{len(others)} others": others[:1]}
         kinds = {text: lines[0] for text, lines in kinds.items() if lines}
         if kinds:
             # the search for the best place takes long among many lines
@@ -261,3 +282,14 @@ class OutlierPathDisplay:
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
+
+
+def _first_to_enter(gammas, size, count):
+    """Mask of the rows that are nonzero at the largest alphas; of equals the largest in the end."""
+    rows, places = gammas.nonzero()
+    entry = np.full(gammas.shape[0], gammas.shape[1])
+    np.minimum.at(entry, rows, places)
+    first = np.lexsort((-size, entry))[:count]
+    mask = np.zeros(len(entry), dtype=bool)
+    mask[first[entry[first] < gammas.shape[1]]] = True
+    return mask
