@@ -1,9 +1,9 @@
 """Sparse statistics for scikit-learn: estimators whose solutions come with a certificate."""
 
 from . import datasets
-from ._groups import ColumnGroups
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .clean_labels import CleanLabelClassifier, trusted_label_scorer
+from .column_groups import ColumnGroups
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import CVPathDisplay, OutlierPathDisplay, RegularizationPathDisplay

@@ -14,83 +14,6 @@ ALLOWED = (
 )
 
 
-@dataclass(frozen=True)
-class ColumnGroups:
-    """Groups of the features that a table's columns became, for ``groups`` of `GroupLasso` and its kin.
-
-    Encoders put a suffix to the name of the column that they turn into several: "living_area" becomes
-    "living_area_sp_0", "living_area_sp_1" and so on. A feature belongs to the column with whose name, followed by an
-    underscore, its own begins, to the longest if there are several. What a `~sklearn.compose.ColumnTransformer` puts
-    before names, up to a double underscore, and `~sklearn.impute.SimpleImputer`'s "missingindicator" do not count.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Names of the columns before they are encoded, such as ``table.columns``.
-
-    Raises
-    ------
-    ValueError
-        If ``columns`` are not different strings; if called with a name that belongs to none of them, as happens where
-        the step before does not hand on names: ``set_output(transform="pandas")`` makes it do so.
-
-    Notes
-    -----
-    Unlike a function that is defined in a script, it can be unpickled anywhere.
-
-    Examples
-    --------
-    >>> from skspar import ColumnGroups
-    >>> groups = ColumnGroups(["lot", "lot_area"])
-    >>> groups(["lot_sp_0", "lot_sp_1", "lot_area_sp_0", "remainder__lot"])
-    ['lot', 'lot', 'lot_area', 'lot']
-    """
-
-    columns: tuple
-
-    def __post_init__(self):
-        columns = () if isinstance(self.columns, str) else tuple(self.columns)
-        if not columns or not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
-            raise ValueError(
-                f"columns must be names of columns, different strings, at least one; got {self.columns!r}."
-            )
-        object.__setattr__(self, "columns", columns)
-
-    def __call__(self, names):
-        """The column that each feature belongs to.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Names of features.
-
-        Returns
-        -------
-        columns : list of str
-        """
-        longest_first = sorted(self.columns, key=len, reverse=True)
-        found = [self._column(name, longest_first) for name in names]
-        lost = [name for name, column in zip(names, found) if column is None]
-        if lost:
-            raise ValueError(
-                f"columns must hold every column that features are made of; {_some(lost)} begin with none of "
-                f"{_some(list(self.columns))}. Does the step before hand on names? "
-                "pipeline.set_output(transform='pandas') makes it do so."
-            )
-        return found
-
-    @staticmethod
-    def _column(name, longest_first):
-        while True:
-            bare = name.removeprefix("missingindicator_")
-            for column in longest_first:
-                if any(part == column or part.startswith(column + "_") for part in (name, bare)):
-                    return column
-            _, separator, name = name.partition("__")
-            if not separator:
-                return None
-
-
 @dataclass
 class GroupLayout:
     """Groups of columns with their labels and weights.
@@ -123,12 +46,12 @@ class GroupLayout:
         if positive and len(unpenalised):
             raise ValueError(
                 "positive=True must be combined with a penalty on every group, but group_weights or "
-                f"ungrouped='unpenalized' leave {_some(list(unpenalised))} unpenalized."
+                f"ungrouped='unpenalized' leave {some(list(unpenalised))} unpenalized."
             )
         both = np.intersect1d(columns, unpenalised)
         if len(both):
             raise ValueError(
-                f"groups: features {_some(list(both))} are in an unpenalized group (weight 0) and in a penalized one; "
+                f"groups: features {some(list(both))} are in an unpenalized group (weight 0) and in a penalized one; "
                 "an unpenalized feature must be in no other group."
             )
         ptr = np.concatenate(([0], np.cumsum([len(member) for member in penalised]))).astype(np.intp)
@@ -188,11 +111,11 @@ def _called(groups, n_features, names):
     try:
         return groups(shown)
     except Exception as error:
-        # ColumnGroups speaks of missing names itself
-        if names is not None or isinstance(groups, ColumnGroups):
+        # some say themselves where names come from
+        if names is not None or "set_output" in str(error):
             raise
         raise ValueError(
-            f"groups(names) failed on names {_some(shown)}: {type(error).__name__}: {error}; does the step before hand "
+            f"groups(names) failed on names {some(shown)}: {type(error).__name__}: {error}; does the step before hand "
             "on names? pipeline.set_output(transform='pandas') makes it do so."
         ) from error
 
@@ -243,7 +166,7 @@ def _by_members(labels, collections, n_features, names):
                         "groups of integer indices."
                     )
                 if entry not in position:
-                    raise ValueError(f"groups name {entry!r}, which must be one of the columns {_some(list(names))}.")
+                    raise ValueError(f"groups name {entry!r}, which must be one of the columns {some(list(names))}.")
                 member.append(position[entry])
             elif isinstance(entry, Integral) and not isinstance(entry, (bool, np.bool_)):
                 if not 0 <= entry < n_features:
@@ -273,7 +196,7 @@ def _resolve_weights(group_weights, labels, members, n_given):
         missing = [label for label in labels[:n_given] if label not in group_weights]
         unknown = [label for label in group_weights if label not in set(labels)]
         if missing or unknown:
-            problem = f"groups {_some(missing)} have none" if missing else f"{_some(unknown)} are no groups"
+            problem = f"groups {some(missing)} have none" if missing else f"{some(unknown)} are no groups"
             raise ValueError(f"group_weights must be {allowed}; {problem}.")
         values = [group_weights.get(label, np.sqrt(len(m))) for label, m in zip(labels, members)]
     else:
@@ -294,10 +217,10 @@ def _resolve_weights(group_weights, labels, members, n_given):
 
 
 def _shown(features, names):
-    return _some([int(j) if names is None else str(names[j]) for j in features])
+    return some([int(j) if names is None else str(names[j]) for j in features])
 
 
-def _some(items):
+def some(items):
     """At most ten items, readable."""
     text = ", ".join(repr(item.item() if isinstance(item, np.generic) else item) for item in items[:10])
     return f"[{text}{', ...' if len(items) > 10 else ''}]"
