@@ -674,10 +674,11 @@ class TestHostilePath:
 class TestHostileDetector:
     def test_labels_that_cannot_be_sorted(self):
         X, y, _ = clusters()
-        mixed = np.array(["a", 1, None], dtype=object)[y]
-        for call in (quiet().fit, label_noise_path):
-            with pytest.raises(ValueError, match="labels that can be sorted"):
-                call(X, mixed)
+        for last, told in ((2.5, "labels that can be sorted"), (None, "no missing labels")):
+            mixed = np.array(["a", 1, last], dtype=object)[y]
+            for call in (quiet().fit, label_noise_path):
+                with pytest.raises(ValueError, match=told):
+                    call(X, mixed)
 
     def test_one_new_row(self):
         X, y, _ = clusters()

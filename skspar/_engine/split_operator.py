@@ -141,8 +141,11 @@ def _top(gram):
     gram = gram.toarray() if sparse.issparse(gram) else gram
     if not np.all(np.isfinite(gram)):
         return np.inf
+    if len(gram) <= 1:
+        # old SciPy gives LAPACK too little memory for a single number
+        return float(max(0.0, np.sum(gram)))
     # all of them: bisection for one alone fails where eigenvalues are equal but for rounding
-    return float(max(0.0, linalg.eigvalsh(gram, driver="evd")[-1])) if len(gram) else 0.0
+    return float(max(0.0, linalg.eigvalsh(gram, driver="evd")[-1]))
 
 
 def _lanczos(multiply, size, tol=1e-7, steps=80):
@@ -163,7 +166,7 @@ def _lanczos(multiply, size, tol=1e-7, steps=80):
         # an invariant subspace: the vectors hold all distinct eigenvalues, for the start has a part in each
         exhausted = beta <= 1e-11 * largest
         if k % 5 == 4 or exhausted:
-            value = linalg.eigvalsh_tridiagonal(diagonal, off, lapack_driver="sterf")[-1]
+            value = linalg.eigvalsh_tridiagonal(diagonal, off, lapack_driver="sterf")[-1] if off else diagonal[0]
             if exhausted or value - before <= tol * value:
                 break
             before = value
