@@ -111,8 +111,7 @@ def _called(groups, n_features, names):
     try:
         return groups(shown)
     except Exception as error:
-        # some say themselves where names come from
-        if names is not None or "set_output" in str(error):
+        if names is not None:
             raise
         raise ValueError(
             f"groups(names) failed on names {some(shown)}: {type(error).__name__}: {error}; does the step before hand "

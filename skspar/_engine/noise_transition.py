@@ -181,10 +181,10 @@ def by_class(blocks, columns, transposed=False):
 class Bound:
     """A bound of the curvature in b and D, class by class, the penalty included."""
 
-    def __init__(self, model, F, labels, counts, posterior=None):
+    def __init__(self, model, F, labels, counts):
         C = len(model.offset)
         self.blocks = np.zeros((C if 2 < C <= MANY_CLASSES else 1, C + 1, C + 1))
-        self.posterior, self.told = model.scan(F, labels, counts, posterior, curvature=self.blocks)
+        self.posterior, self.told = model.scan(F, labels, counts, curvature=self.blocks)
         inner = np.arange(1, C + 1)
         self.blocks[:, 0, 0] += OFFSET_RIDGE
         self.blocks[:, inner, inner] += model.ridge
@@ -239,21 +239,18 @@ class Fitting:
     def proceed(self, n_steps):
         """Take steps; the object itself is returned."""
         model, rows = self.model, self.rows
-        posterior = np.empty(self.F.shape)
         for _ in range(n_steps):
             if self._divided is None or self.n_steps in BOUNDED_AT:
-                bound = Bound(model, self.F, rows.labels, rows.counts, posterior)
-                told, self._divided = bound.told, bound.inverse()
+                bound = Bound(model, self.F, rows.labels, rows.counts)
+                posterior, told, self._divided = bound.posterior, bound.told, bound.inverse()
             else:
-                _, told = model.scan(self.F, rows.labels, rows.counts, posterior)
+                posterior, told = model.scan(self.F, rows.labels, rows.counts)
             _, offset, tilt, expected = told
             step = self._divided(np.vstack([offset, tilt]) - model.penalty()[1])
             model.offset, model.tilt = model.offset + step[0], model.tilt + step[1:]
             if self.n_steps >= TRUSTING_STEPS:
                 _update_transition(model, expected)
-                before = model.targets
                 self._take(posterior)
-                posterior = np.empty(self.F.shape) if before is rows.one_hot else before
             self.n_steps += 1
         model.posterior, _ = model.scan(self.F, rows.labels, rows.counts)
         return self
@@ -342,7 +339,7 @@ class TransitionMixture:
         return total
 
 
-def fit_transitions(rows, random_state, starts=STARTS, ridges=RIDGES):
+def fit_transitions(rows, random_state):
     """Models from all starts with all penalties, and their weights; those that fall far behind are given up.
 
     Of many rows, some choose one model, which goes on with all of them.
@@ -352,15 +349,15 @@ def fit_transitions(rows, random_state, starts=STARTS, ridges=RIDGES):
         some = np.sort(random_state.choice(n, LARGE // 2, replace=False))
         basis = RowBasis(rows.Q[some], rows.weights[some], False)
         part = Rows(basis.Q, rows.labels[some], rows.n_classes, rows.counts[some], rows.weights[some])
-        first = fit_transitions(part, random_state, starts, ridges).best
+        first = fit_transitions(part, random_state).best
         coef = product(basis.map, first.coef)
         fit = Fitting(rows, first.rate, first.ridge)
         fit.go_on_from(replace(first, coef=np.ascontiguousarray(coef)))
         fit.proceed(LATER_STEPS)
         return TransitionMixture([fit.model], np.ones(1))
     # of two classes, the unlike part of D has no effect
-    ridges = ridges if rows.n_classes > 2 else ridges[-1:]
-    fits = [[Fitting(rows, start, ridge) for ridge in ridges] for start in starts]
+    ridges = RIDGES if rows.n_classes > 2 else RIDGES[-1:]
+    fits = [[Fitting(rows, start, ridge) for ridge in ridges] for start in STARTS]
     scores = np.array([[fit.proceed(TRIAL_STEPS).score() for fit in row] for row in fits])
     hopeful = (scores > scores.max(axis=1, keepdims=True) - HOPELESS) & (scores > scores.max() - SLOW)
     lasting = [fits[i][j] for i, j in np.argwhere(hopeful)]
@@ -415,7 +412,7 @@ def rate_limit(model, F, labels, counts, confidence):
             known[key] = fit_at_rate(origin, F, labels, counts, key)
         return known[key]
 
-    # the peak: three points around it, then parabolas
+    # the peak: three points around it, and the wider side of the highest halved
     high = min(max(model.rate, 0.005), 0.9)
     points = [0.0, 0.5 * high, high, min(1.4 * high + 0.01, 0.95)]
     for _ in range(12):
