@@ -1,12 +1,10 @@
 """A Split-LBI problem from what a user passes, in the terms of the engine, and the way back."""
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import Bunch, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from threadpoolctl import ThreadpoolController
 
 from ._engine._blas import product
 from ._engine.bregman import Units, run, sparse_estimates
@@ -59,7 +57,7 @@ class SplitProblem:
         n_rows = X.shape[1] if operator is None else operator.shape[0]
         self.units = _units(groups, n_rows, names if D is None else None) if units is None else units
         self.problem = Smooth(X, self.Y, self.weights, loss, fit_intercept)
-        self._X, self._fit_intercept = X, fit_intercept
+        self._rows, self._fit_intercept = X.tocsr() if sparse.issparse(X) else X, fit_intercept
 
     def schedule(self, kappa, kappa_units, t_ratio, n_times, step, start, max_steps, bound=None):
         try:
@@ -129,9 +127,8 @@ class SplitProblem:
             problems = fold_problems(self.problem, splits)
             if problems is not None:
                 return problems
-        X = self._X.tocsr() if sparse.issparse(self._X) else self._X
         return [
-            Smooth(X[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept) for train, _ in splits
+            Smooth(self._rows[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept) for train, _ in splits
         ]
 
     def shared_bound(self, splits):
@@ -143,44 +140,24 @@ class SplitProblem:
         ratio = max(self.weights.sum() / self.weights[train].sum() for train, _ in splits)
         return hessian_bound(self.problem, self.operator, self.nu) * max(1.0, ratio / 1.8)
 
-    def heldout_errors(self, schedule, folds, splits, sparse_one, n_jobs, reports):
-        """Weighted mean squared errors or log losses of the folds' paths, (n_times, n_folds).
-
-        Of ``reports`` the one of a fold is called when it is done.
-        """
-        X = self._X.tocsr() if sparse.issparse(self._X) else self._X
-
-        def errors(problem, test, report):
-            found = errors_of(problem, test)
-            report()
-            return found
-
-        def errors_of(problem, test):
-            same = transferred(schedule, self.problem, problem, self.operator)
-            found = run(problem, self.operator, self.units, same)
-            coefs = sparse_estimates(self.operator, found) if sparse_one else found.coefs
-            check_finite(coefs)
-            intercepts = problem.intercepts(coefs)
-            test = test[self.weights[test] > 0.0]
-            v = self.weights[test] / self.weights[test].sum()
-            part, Y = X[test], self.Y[test]
-            T, p, K = coefs.shape
-            stacked = np.ascontiguousarray(coefs.transpose(1, 0, 2)).reshape(p, T * K)
-            scores = part @ stacked if sparse.issparse(part) else product(part, stacked)
-            scores = scores.reshape(len(test), T, K) + intercepts
-            if self.loss == "squared":
-                return v @ (Y - scores[:, :, 0] * problem.scale) ** 2
-            if self.loss == "logistic":
-                return v @ (np.logaddexp(0.0, scores[:, :, 0]) - Y * scores[:, :, 0])
-            return v @ (np.logaddexp.reduce(scores, axis=2) - (scores * Y[:, None]).sum(axis=2))
-
-        threads = effective_n_jobs(n_jobs)
-        if threads == 1:
-            columns = [errors(problem, test, report) for problem, (_, test), report in zip(folds, splits, reports)]
-        else:
-            with Parallel(n_jobs=threads, prefer="threads") as parallel, ThreadpoolController().limit(limits=1):
-                columns = parallel(delayed(errors)(*fold) for fold in zip(folds, [test for _, test in splits], reports))
-        return np.column_stack(columns)
+    def fold_errors(self, schedule, problem, test, sparse_one):
+        """Weighted mean squared errors or log losses of a fold's path in its held-out rows, (n_times,)."""
+        found = run(problem, self.operator, self.units, transferred(schedule, self.problem, problem, self.operator))
+        coefs = sparse_estimates(self.operator, found) if sparse_one else found.coefs
+        check_finite(coefs)
+        intercepts = problem.intercepts(coefs)
+        test = test[self.weights[test] > 0.0]
+        v = self.weights[test] / self.weights[test].sum()
+        part, Y = self._rows[test], self.Y[test]
+        T, p, K = coefs.shape
+        stacked = np.ascontiguousarray(coefs.transpose(1, 0, 2)).reshape(p, T * K)
+        scores = part @ stacked if sparse.issparse(part) else product(part, stacked)
+        scores = scores.reshape(len(test), T, K) + intercepts
+        if self.loss == "squared":
+            return v @ (Y - scores[:, :, 0] * problem.scale) ** 2
+        if self.loss == "logistic":
+            return v @ (np.logaddexp(0.0, scores[:, :, 0]) - Y * scores[:, :, 0])
+        return v @ (np.logaddexp.reduce(scores, axis=2) - (scores * Y[:, None]).sum(axis=2))
 
 
 def _public(values, scale, dtype):

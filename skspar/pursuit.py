@@ -796,7 +796,7 @@ class _Problem:
         with threads(n_jobs) as (n_threads, run):
             size = -(-len(vectors) // n_threads)
             thunks = [lambda some=vectors[start : start + size]: work(some) for start in range(0, len(vectors), size)]
-            found = [thunk() for thunk in thunks] if run is None else run(thunks)
+            found = run(thunks)
             return [trace for part in found for trace in part]
 
     def pursue_gram(self, k_most, tol, rtol, criterion, n_jobs):

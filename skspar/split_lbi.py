@@ -1,5 +1,6 @@
 """Split linearised Bregman iteration: paths, the inverse scale space limit, regressor, classifier, early stopping."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._cross_validation import CrossValidationMixin
 from ._engine.inverse_scale_space import inverse_scale_space
+from ._engine.threads import threads
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -851,6 +853,13 @@ def _log_probabilities(scores):
     return log_softmax(scores, axis=1)
 
 
+def _ended(thunk, task):
+    """What a thunk returns; its task has then ended."""
+    result = thunk()
+    task.end()
+    return result
+
+
 def _is_classifier(estimator):
     if estimator.loss != "logistic":
         raise AttributeError(f"only with loss='logistic'; loss is {estimator.loss!r}")
@@ -1064,17 +1073,19 @@ class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
         self._check_classes(setting, splits)
         folds = setting.folds(splits)
         schedule = self._schedule(setting, setting.shared_bound(splits))
-        progress = Progress(self, X, y, sample_weight, 2)
-        with progress.stage("folds", len(splits)) as stage:
-            tasks = [stage.begin("fold", place=k) for k in range(len(splits))]
-            reports = [task.end for task in tasks]
-            errors = setting.heldout_errors(schedule, folds, splits, self.estimate == "sparse", self.n_jobs, reports)
+        progress = Progress(self, X, y, sample_weight, 1)
+        with progress.stage("paths", len(splits) + 1) as stage, threads(self.n_jobs) as (_, run):
+            tasks = [stage.begin("all rows", place=0)]
+            tasks += [stage.begin("fold", place=k + 1) for k in range(len(splits))]
+            sparse_one = self.estimate == "sparse"
+            thunks = [partial(setting.path, schedule, X.dtype)]
+            thunks += [partial(setting.fold_errors, schedule, f, test, sparse_one) for f, (_, test) in zip(folds, splits)]
+            path, *errors = run([partial(_ended, *pair) for pair in zip(thunks, tasks)])
+        errors = np.column_stack(errors)
         place = self._choose(errors)
         for name in ("classes_", "mse_path_", "log_loss_path_"):
             vars(self).pop(name, None)
         setattr(self, "mse_path_" if loss == "squared" else "log_loss_path_", errors)
-        with progress.stage("path of all rows"):
-            path = setting.path(schedule, X.dtype)
         self._take(path, setting, path.times[place])
         progress.end()
         return self

@@ -23,6 +23,11 @@ cdef extern from "_bregman_loops.h" nogil:
         double *, const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double, Py_ssize_t
     )
     void dots(double *, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t)
+    void both_products(
+        double *, double *, const double *, Py_ssize_t, Py_ssize_t, const double *, double, const double *, Py_ssize_t
+    )
+    void relax(double *, const double *, const double *, double, double, Py_ssize_t)
+    void add(double *, const double *, Py_ssize_t)
     void move_and_shrink(double *, double *, const double *, double, double, Py_ssize_t)
     double distance(
         const double *, const double *, const double *, const double *, const double *, Py_ssize_t
@@ -683,35 +688,26 @@ def iterate_modal(
             if k >= last or k >= limit:
                 break
             if watch:
-                away = 0.0
-                for i in range(r):
-                    away += (o[i] - origin[i]) * (o[i] - origin[i])
-                away = sqrt(away)
+                away = sqrt(distance(NULL, &o[0], &origin[0], &o[0], &origin[0], r))
                 if drift + away > drift_limit:
                     break
                 drift += away
-                for i in range(r):
-                    total[i] += o[i]
-            for i in range(r):
-                pull[i] = q[i]
+                add(&total[0], &o[0], r)
+            memcpy(&pull[0], &q[0], r * sizeof(double))
             if w:
-                _add_nonzero(&pull[0], &P[0, 0], lead, r, &g[0], w, 1.0 / nu)
-                dots(&gap[0], &P[0, 0], lead, r, &o[0], w)
+                both_products(&pull[0], &gap[0], &P[0, 0], lead, r, &g[0], 1.0 / nu, &o[0], w)
+                for j in range(w):
+                    gap[j] -= g[j]
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
-                    a[i] -= quick * (values[i] * a[i] - pull[i]) + slow * a[i]
                 for j in range(w):
-                    x = gap[j] + c[j] - g[j]
-                    c[j] -= slow * (c[j] - g[j])
-                    z[j] += rate * x
-            else:
-                for i in range(r):
-                    a[i] -= quick * (values[i] * a[i] - pull[i])
-                for j in range(w):
-                    z[j] += rate * (gap[j] - g[j])
+                    x = c[j]
+                    c[j] -= slow * (x - g[j])
+                    gap[j] += x
+            relax(&a[0], &values[0], &pull[0], quick, slow if thin else 0.0, r)
             if w:
-                _shrink(&z[0], &g[0], w, 1, w, unit_ptr, unit_rows, kappa)
+                _advance(&z[0], &g[0], &gap[0], rate, w, 1, unit_ptr, unit_rows, kappa)
             k += 1
             _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
     return k, place, drift

@@ -18,6 +18,9 @@ typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
 
 #define add_columns BEST(add_columns)
 #define dots BEST(dots)
+#define both_products BEST(both_products)
+#define relax BEST(relax)
+#define add BEST(add)
 #define move_and_shrink BEST(move_and_shrink)
 #define distance BEST(distance)
 #define logistic BEST(logistic)
@@ -110,6 +113,75 @@ static void IN_SET(dots)(double *restrict out, const double *restrict M, ptrdiff
             s0 += c[i] * x[i];
         out[j] = (s0 + s2) + (s1 + s3);
     }
+}
+
+/* out += scale M g and seen = M'o in one pass over M, which may not stay in the nearest cache. */
+ATTRIBUTES
+static void IN_SET(both_products)(double *restrict out, double *restrict seen, const double *restrict M,
+                                  ptrdiff_t lead, ptrdiff_t rows, const double *restrict g, double scale,
+                                  const double *restrict o, ptrdiff_t columns)
+{
+    ptrdiff_t j = 0;
+#if defined(__GNUC__)
+    for (; j + 4 <= columns; j += 4) {
+        const double *c0 = M + j * lead, *c1 = c0 + lead, *c2 = c1 + lead, *c3 = c2 + lead;
+        const double x0 = scale * g[j], x1 = scale * g[j + 1], x2 = scale * g[j + 2], x3 = scale * g[j + 3];
+        eight s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        ptrdiff_t i = 0;
+        for (; i + 8 <= rows; i += 8) {
+            const eight some = *(const eight *)(o + i);
+            const eight m0 = *(const eight *)(c0 + i), m1 = *(const eight *)(c1 + i);
+            const eight m2 = *(const eight *)(c2 + i), m3 = *(const eight *)(c3 + i);
+            s0 += m0 * some;
+            s1 += m1 * some;
+            s2 += m2 * some;
+            s3 += m3 * some;
+            *(eight *)(out + i) += (x0 * m0 + x1 * m1) + (x2 * m2 + x3 * m3);
+        }
+        const eight sums[4] = {s0, s1, s2, s3};
+        for (int k = 0; k < 4; k++) {
+            const eight s = sums[k];
+            double total = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+            for (ptrdiff_t t = i; t < rows; t++)
+                total += M[(j + k) * lead + t] * o[t];
+            seen[j + k] = total;
+        }
+        for (; i < rows; i++)
+            out[i] += (x0 * c0[i] + x1 * c1[i]) + (x2 * c2[i] + x3 * c3[i]);
+    }
+#endif
+    for (; j < columns; j++) {
+        const double *c = M + j * lead, x = scale * g[j];
+        double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        ptrdiff_t i = 0;
+        for (; i + 4 <= rows; i += 4) {
+            s0 += c[i] * o[i];
+            s1 += c[i + 1] * o[i + 1];
+            s2 += c[i + 2] * o[i + 2];
+            s3 += c[i + 3] * o[i + 3];
+        }
+        for (; i < rows; i++)
+            s0 += c[i] * o[i];
+        for (i = 0; i < rows; i++)
+            out[i] += x * c[i];
+        seen[j] = (s0 + s2) + (s1 + s3);
+    }
+}
+
+/* a -= quick (values a - pull) + slow a. */
+ATTRIBUTES
+static void IN_SET(relax)(double *restrict a, const double *restrict values, const double *restrict pull, double quick,
+                          double slow, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        a[i] -= quick * (values[i] * a[i] - pull[i]) + slow * a[i];
+}
+
+ATTRIBUTES
+static void IN_SET(add)(double *restrict out, const double *restrict x, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] += x[i];
 }
 
 /* z += delta * gradient;  g = kappa (z - z clipped to [-1, 1]). */

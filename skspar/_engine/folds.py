@@ -117,10 +117,10 @@ class Regression:
             for (problem, _, penalty, grid), report in zip(tasks, reports or [None] * len(tasks))
         ]
         results = []
-        with threads(n_jobs) as (n_threads, parallel):
+        with threads(n_jobs) as (n_threads, run):
             together = max(n_threads, self._folds_at_once())
             for start in range(0, len(generators), together):
-                results += drive(self.design, generators[start : start + together], parallel)
+                results += drive(self.design, generators[start : start + together], run)
         solutions = [
             Solutions(self, problem, penalty, result, v, grid)
             for (problem, v, penalty, grid), result in zip(tasks, results)

@@ -268,7 +268,7 @@ class Dictionary:
 
         with threads(n_jobs) as (_, run):
             thunks = [lambda start=start: work(start) for start in starts]
-            parts = [thunk() for thunk in thunks] if run is None else run(thunks)
+            parts = run(thunks)
         if whole:
             used = pack(support, coefs, counts)
             indices, data = support.ravel()[:used], coefs.ravel()[:used]
@@ -375,7 +375,7 @@ def pursue_gram(design, Y, v, fit_intercept, k_most, tol, rtol, ols, n_jobs=None
             return part[undecided]
 
         thunks = [lambda part=part: work(part) for part in parts]
-        some = np.concatenate([thunk() for thunk in thunks] if run is None else run(thunks))
+        some = np.concatenate(run(thunks))
     targets = [(Y[:, t], v, norms) for t in some]
     found = pursue_columns(design, targets, k_most, fit_intercept, ols, tol[some], rtol)
     for t, trace in zip(some, found):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .threads import in_turn
 from .working_set import WorkingSet, gap_parts
 
 # Alphas of one request.
@@ -229,17 +230,16 @@ def _grow_by(work, needed, wanted):
     work.grow(np.concatenate([candidates, more]))
 
 
-def drive(design, generators, parallel=None):
+def drive(design, generators, run=in_turn):
     """Run path generators that share one design; requests that stand together become one product with it.
 
-    ``parallel`` maps a list of thunks to their results (threads); the default runs them in turn.
+    ``run`` maps a list of thunks to their results, see `threads`.
     """
-    parallel = parallel or (lambda thunks: [thunk() for thunk in thunks])
     results = [None] * len(generators)
     answers = dict.fromkeys(range(len(generators)))
     while answers:
         waiting = list(answers)
-        outcomes = parallel([_Step(generators[i], answers[i]) for i in waiting])
+        outcomes = run([_Step(generators[i], answers[i]) for i in waiting])
         requests, answers = [], {}
         for i, (finished, value) in zip(waiting, outcomes):
             if finished:

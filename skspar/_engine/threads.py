@@ -7,15 +7,19 @@ from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
 
+def in_turn(thunks):
+    return [thunk() for thunk in thunks]
+
+
 @contextmanager
 def threads(n_jobs):
     """How many threads, and a function that runs thunks in them and returns their results.
 
-    With one thread that function is None: what is to be done needs no pool, and BLAS keeps its threads.
+    With one thread it runs them in turn, and BLAS keeps its threads.
     """
     n_threads = effective_n_jobs(n_jobs)
     if n_threads == 1:
-        yield 1, None
+        yield 1, in_turn
         return
     libraries = ThreadpoolController()
 
