@@ -5,7 +5,7 @@ import tracemalloc
 import warnings
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau, norm, rankdata
 
 TITLE = "Ranking from pairwise comparisons"
 TEXT = (
@@ -163,20 +163,27 @@ def coverage(runs):
     from skspar.datasets import make_pairwise_comparisons
 
     settings = [(16, 1000, 0.5), (16, 1000, 0.3), (16, 1000, 1.0), (30, 400, 0.5), (16, 5000, 0.5), (60, 9000, 0.5)]
-    for n_items, n_comparisons, noise in settings:
+    settings = [(*setting, "margin") for setting in settings]
+    settings += [(16, 1000, 0.5, "vote"), (16, 400, 0.5, "vote"), (40, 1000, 0.5, "vote")]
+    for n_items, n_comparisons, noise, response in settings:
         row = []
         for rate in (0.0, 0.1, 0.2):
             hits, shares = [], []
             for seed in range(runs):
                 data = make_pairwise_comparisons(
-                    n_items, n_comparisons, outlier_fraction=rate, noise=noise, random_state=seed
+                    n_items, n_comparisons, outlier_fraction=rate, noise=noise, response=response, random_state=seed
                 )
+                target = data.scores
+                if response == "vote":
+                    # least squares on the expected votes of all pairs
+                    lead = (target[:, None] - target) / noise
+                    target = (2.0 * norm.cdf(lead) - 1.0).mean(axis=1)
                 ranker = RobustPairwiseRanker(items=n_items).fit(data.X, data.y)
                 low, high = ranker.confidence_interval(0.95).T
-                hits.append(np.mean((low <= data.scores) & (data.scores <= high)))
+                hits.append(np.mean((low <= target) & (target <= high)))
                 shares.append(ranker.contamination_)
             row += [shown(hits, 3), f"{np.mean(shares):.3f}"]
-        yield f"{n_items} items, {n_comparisons:,} margins, noise {noise:g}", *row
+        yield f"{n_items} items, {n_comparisons:,} {response}s, noise {noise:g}", *row
 
 
 def annotators(runs):
@@ -296,7 +303,7 @@ def tables(quick, wanted):
             lambda: features(runs // 2),
         ),
         (
-            "Coverage of 95 % intervals, margins, contamination='auto'",
+            "Coverage of 95 % intervals, contamination='auto'",
             ("data", "clean", "left out", "10 % flipped", "left out", "20 % flipped", "left out"),
             lambda: coverage(2 * runs),
         ),

@@ -197,11 +197,9 @@ class RobustPairwiseRanker(BaseEstimator):
         their spread: the mean squared influence of a comparison on the pruned estimate, the
         selection included, over the mean squared difference of fitted scores. None is left out
         unless that gains five per cent, none at thresholds below 0.9 times the (normal-consistent)
-        median absolute residual, and none that would split the graph of comparisons. For votes
-        (all margins that are not zero have the same size) it takes the share whose scores make
-        all votes most likely, a vote being flipped with a probability e and else logistic in the
-        difference of the scores, ``e + (1 - 2 e) / (1 + exp(-k d))``, e and k at their likeliest;
-        the rule above serves where that share is none.
+        median absolute residual, and none that would split the graph of comparisons. Votes (all
+        margins that are not zero have the same size) are judged by a mixture of two Bradley-Terry
+        models instead of the path, see Notes.
     items : None, int or array-like, default=None
         All items, or their number if they are 0, 1, ...; None takes those seen in fit, or the rows
         of ``item_features``. Name them where folds of the data may miss some.
@@ -213,7 +211,8 @@ class RobustPairwiseRanker(BaseEstimator):
         Whether to fit an advantage of the item that is named first.
     penalty : {'l1', 'hard'}, default='l1'
         'hard' repeats pruning at the same threshold with the residuals of the last refit, until
-        nothing changes: a local minimum of ``sum_k w_k min(r_k^2, alpha^2)``.
+        nothing changes: a local minimum of ``sum_k w_k min(r_k^2, alpha^2)``. Votes that
+        ``contamination='auto'`` judges have no threshold, and this plays no part.
     annotator_effects : {'group'}, default=None
         'group' replaces the penalty by ``alpha sum_a sqrt(n_a) ||gamma_a||`` over annotators a with
         votes of total weight n_a, so that annotators are left out as a whole.
@@ -238,7 +237,8 @@ class RobustPairwiseRanker(BaseEstimator):
         Advantage of the item that is named first.
     alpha_ : float
         The threshold used: comparisons that entered the path before are left out; infinite if
-        none is. For a share it lies midway between the last one left out and the first one kept.
+        none is, or where 'auto' judges votes, which takes no threshold. For a share it lies midway
+        between the last one left out and the first one kept.
     contamination_ : float
         Share of the comparisons, by weight, that are outliers.
     comparison_outlier_score_ : ndarray of shape (n_comparisons,)
@@ -275,9 +275,23 @@ class RobustPairwiseRanker(BaseEstimator):
 
     Notes
     -----
-    Margins -1, 0 and 1 (votes) are fitted by least squares like any other. The scores, and the
-    intervals around them, then refer to what least squares would give for all votes that could
-    be cast by the voters who are kept, not to the log-odds of a logistic (Bradley-Terry) model.
+    Margins -1, 0 and 1 (votes) are fitted by least squares like any other, with an ``alpha`` or a
+    share ``contamination``. The scores, and the intervals around them, then refer to what least
+    squares would give for all votes that could be cast by the voters who are kept, not to the
+    log-odds of a logistic (Bradley-Terry) model.
+
+    With ``contamination='auto'`` a vote on a pair with the lead ``d = s_i - s_j + bias`` goes to i
+    with the probability ``(1 - e) / (1 + exp(-d)) + e / (1 + exp(-c))``: a share e, at most a half,
+    is wrong. Wrong votes are cast the wrong way round (c = -d), or follow a ranking of their own
+    (malicious voters, ``c = t_i - t_j + bias'``). Scores s and t, in logits, are normal with a
+    common variance. Both kinds are fitted with several variances, and averaged by their marginal
+    likelihoods (Laplace's approximation). Outliers are votes that are more probably wrong than
+    right. ``scores_`` are, in units of y, least squares on the expected right votes of all pairs
+    of items, compared or not: the same target, which needs fewer votes; `confidence_interval` has
+    their posterior standard deviations. Ties count half for either item. With more than 750
+    parameters only the first kind is fitted, with variance 1 / 0.12. Votes no more than a spanning
+    tree of the graph has are fitted exactly. With ``annotator_effects`` votes are pruned by the
+    path like margins.
 
     Scores are meaningful up to a constant. Comparisons of equal items, with the same margin, are
     merged, and so are mirrored ones: no cost depends on multiplicity.
@@ -291,7 +305,9 @@ class RobustPairwiseRanker(BaseEstimator):
     .. [3] Fu, Hospedales, Xiang, Xiong, Gong, Wang & Yao (2016), "Robust subjective visual property
        prediction from crowdsourced pairwise labels", IEEE Transactions on Pattern Analysis and Machine
        Intelligence 38, 563-577.
-    .. [4] Jaeckel (1971), "Some flexible estimates of location", Annals of Mathematical Statistics 42,
+    .. [4] Bradley & Terry (1952), "Rank analysis of incomplete block designs: I. The method of paired
+       comparisons", Biometrika 39, 324-345.
+    .. [5] Jaeckel (1971), "Some flexible estimates of location", Annals of Mathematical Statistics 42,
        1540-1552, for trimming as much as the estimated variance asks for.
 
     Examples
@@ -517,6 +533,7 @@ class RobustPairwiseRanker(BaseEstimator):
         The sandwich estimate of their covariance allows for unequal variances, corrects residuals
         for their leverage, and counts in that the comparisons left out were chosen by the data: as
         a comparison moves the Huber estimate, others cross the threshold, which moves the refit.
+        For votes that ``contamination='auto'`` judges it is the posterior covariance, see Notes.
 
         Parameters
         ----------

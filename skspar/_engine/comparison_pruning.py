@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
+from .bradley_terry_mixture import VoteMixture
 from .comparison_path import UNBOUNDED, Comparisons, solve
 from .comparisons import Pairs, sorted_by_pair
 
@@ -16,11 +16,6 @@ GAIN = 0.95
 LEAST = 0.9
 # Leverages above this leave nothing of a residual to judge its variance by.
 LEVERAGE = 0.9
-# Flipped votes, and steepness of the logistic law in units of the root mean square lead, that are tried.
-FLIPS = np.array([0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45])
-STEEPNESS = np.geomspace(0.2, 100.0, 22)
-# Leads that are told apart.
-N_LEADS = 512
 
 
 @dataclass
@@ -28,7 +23,8 @@ class Pruned:
     """Least squares on the comparisons kept.
 
     ``kept`` marks distinct rows, ``alpha`` is the threshold at which the last one pruned entered (infinite if none is),
-    ``start`` the Huber estimate there; ``criterion`` is the relative variance that the automatic rule minimises.
+    ``start`` the Huber estimate there; ``criterion`` is the relative variance that the automatic rule minimises,
+    ``mixture`` what votes are judged by.
     """
 
     alpha: float
@@ -36,6 +32,7 @@ class Pruned:
     theta: np.ndarray
     start: np.ndarray
     criterion: float = np.nan
+    mixture: object = None
 
 
 def cut_for_share(path, unit_weights, share):
@@ -79,75 +76,56 @@ def refit(model, kept, start):
 
 
 def choose(model, path, harden=False):
-    """Prune as much as makes the scores most certain, or for votes most likely.
+    """Prune as much as makes the scores most certain.
 
-    The first criterion is the variance of a score difference, up to what the graph contributes, over the mean square of
-    the fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor at
+    The criterion is the variance of a score difference, up to what the graph contributes, over the mean square of the
+    fitted differences; see `relative_variance`. Nothing is pruned unless that lowers it by five per cent, nor at
     thresholds within the bulk of the residuals, nor what would split the graph. Residuals of votes are no measure of
-    what they say: of a vote for the better item, too, they are large where items are far apart. For votes the scores
-    under which all votes are most likely go first, if they are more likely than those of least squares; see
-    `vote_log_likelihood`.
+    what they say: of a vote for the better item, too, they are large where items are far apart; see `judged_votes`.
     """
+    if model.merged.group is None and _are_votes(model):
+        return judged_votes(model)
     best = full = prune(model, path, np.inf)
     full.criterion = relative_variance(model, full, harden)
-    votes = model.merged.group is None and _are_votes(model)
-    likeliest, highest = full, (vote_log_likelihood(model, full.theta) + 1.0 if votes else np.inf)
-    tried, within_bulk = set(), False
+    tried = set()
     for share in SHARES:
         alpha = cut_for_share(path, model.unit_weights, share)
         if not np.isfinite(alpha) or alpha in tried:
             continue
         tried.add(alpha)
-        within_bulk = within_bulk or alpha < LEAST * _typical(model, path.theta(alpha))
-        if within_bulk and not votes:
+        if alpha < LEAST * _typical(model, path.theta(alpha)):
             break
         candidate = prune(model, path, alpha, harden)
         if not stays_connected(model, candidate.kept):
             continue
-        if votes:
-            value = vote_log_likelihood(model, candidate.theta)
-            if value > highest + 1e-9 * abs(highest):
-                likeliest, highest = candidate, value
-        if within_bulk:
-            continue
         candidate.criterion = relative_variance(model, candidate, harden)
         if candidate.criterion < min(best.criterion, GAIN * full.criterion):
             best = candidate
-    return best if likeliest is full else likeliest
+    return best
 
 
 def _are_votes(model):
-    """Whether all margins have the same size, or are zero."""
+    """Whether all margins have the same size, or are zero, and are more than a spanning tree of the graph has."""
     size = np.abs(model.merged.y[model.weights > 0.0])
-    return bool(np.all((size == 0.0) | (size == size.max(initial=0.0)))) and size.any()
+    equal = np.all((size == 0.0) | (size == size.max(initial=0.0))) and size.any()
+    return bool(equal) and model.weights.sum() > model.space.n_items - model.space.n_components
 
 
-def vote_log_likelihood(model, theta):
-    """Log-likelihood of all votes if they agree with the scores, by a logistic law, or are flipped.
-
-    A vote for an item that leads by d has probability ``e + (1 - 2 e) / (1 + exp(-k d))``. The share e of flips and the
-    steepness k are those of a grid that make it largest; as k grows it depends on the number of votes alone that agree
-    with the ranking. Ties count half for either item.
-    """
+def judged_votes(model):
+    """Leave out the votes that are more probably wrong than right; scores are those of the votes that are right."""
     merged, w = model.merged, model.weights
-    lead = model.space.differences(theta)[merged.pair]
-    tie = merged.y == 0.0
-    lead = np.concatenate([np.where(merged.y < 0.0, -lead, lead), -lead[tie]])
-    w = np.concatenate([np.where(tie, 0.5 * w, w), 0.5 * w[tie]])
-    scale = np.sqrt(w @ lead**2 / w.sum())
-    if not scale > 0.0:
-        return -float(w.sum()) * np.log(2.0)
-    lead = lead / scale
-    if len(lead) > N_LEADS:
-        # leads that are alike are taken together, the finer the closer they are
-        at = np.arcsinh(lead / 0.05)
-        place = np.minimum(((at - at.min()) * (N_LEADS / np.ptp(at))).astype(np.intp), N_LEADS - 1)
-        total = np.bincount(place, weights=w, minlength=N_LEADS)
-        lead = np.bincount(place, weights=w * lead, minlength=N_LEADS)[total > 0.0] / total[total > 0.0]
-        w = total[total > 0.0]
-    flips = FLIPS[:, None]
-    likelihoods = [np.log(np.maximum(flips + (1.0 - 2.0 * flips) * expit(k * lead), 1e-12)) @ w for k in STEEPNESS]
-    return float(np.max(likelihoods))
+    n_pairs = len(merged.first)
+    for_first = np.where(merged.y == 0.0, 0.5, merged.y > 0.0)
+    won = np.bincount(merged.pair, weights=w * for_first, minlength=n_pairs)
+    lost = np.bincount(merged.pair, weights=w * (1.0 - for_first), minlength=n_pairs)
+    mixture = VoteMixture(model.space, won, lost)
+    wrong = for_first * mixture.wrong_if_won[merged.pair] + (1.0 - for_first) * mixture.wrong_if_lost[merged.pair]
+    kept = wrong <= 0.5
+    if not stays_connected(model, kept):
+        # a pair of whose votes none is kept may be what holds the graph together
+        kept |= ~np.bincount(merged.pair, weights=w * kept, minlength=n_pairs).astype(bool)[merged.pair]
+    theta = np.abs(merged.y[w > 0.0]).max() * mixture.theta
+    return Pruned(np.inf, kept, theta, theta, mixture=mixture)
 
 
 def stays_connected(model, kept):
@@ -220,9 +198,12 @@ def _median(values, weights):
 def covariance(model, pruned, shrunken=False, harden=False):
     """Sandwich covariance of the parameters, robust to unequal variances (HC3: residuals over one minus leverage).
 
+    That of votes judged by a mixture is its posterior covariance.
     ``shrunken`` is for the Huber estimate itself, at the threshold ``pruned.alpha``.
     """
     space, merged = model.space, model.merged
+    if pruned.mixture is not None:
+        return np.abs(merged.y[model.weights > 0.0]).max() ** 2 * pruned.mixture.covariance()
     r = model.residuals(pruned.theta)
     n_pairs = len(merged.first)
 
