@@ -288,7 +288,7 @@ class RobustPairwiseRanker(BaseEstimator):
     likelihoods (Laplace's approximation). Outliers are votes that are more probably wrong than
     right. ``scores_`` are, in units of y, least squares on the expected right votes of all pairs
     of items, compared or not: the same target, which needs fewer votes; `confidence_interval` has
-    their posterior standard deviations. Ties count half for either item. With more than 750
+    their posterior standard deviations. Ties count half for either item. With more than 300
     parameters only the first kind is fitted, with variance 1 / 0.12. Votes no more than a spanning
     tree of the graph has are fitted exactly. With ``annotator_effects`` votes are pruned by the
     path like margins.

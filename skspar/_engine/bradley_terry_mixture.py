@@ -19,13 +19,13 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, logit
 
 from ._blas import product
-from .comparisons import DENSE_LIMIT, Pairs
+from .comparisons import Pairs
 
 # Precisions r of the scores, in logits, from the middle out; those beyond one that is much less likely are not tried.
 PRECISIONS = (0.12, 0.05, 0.02), (0.12, 0.3, 0.8, 2.0, 5.0)
 MUCH = 8.0
 # With more parameters than this only flips are considered, with the first precision: evidence needs a determinant.
-EVIDENCE_LIMIT = DENSE_LIMIT // 2
+EVIDENCE_LIMIT = 300
 # Least probability: its square is one, too.
 TINY = 1e-150
 # Items of a component up to which every pair of them is looked at.
