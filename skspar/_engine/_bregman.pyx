@@ -13,7 +13,6 @@ As long as the drift stays within its limit, none of the other rows can have bec
 import numpy as np
 
 from libc.math cimport exp, fabs, log, sqrt
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm, dswap
 from scipy.linalg.cython_lapack cimport dposv
@@ -35,11 +34,6 @@ cdef extern from "_bregman_loops.h" nogil:
     void logistic(
         const double *, const double *, const double *, double, double *, double *, double *, Py_ssize_t
     )
-    int chain_edges(
-        const double *, const double *, double *, double *, const uint64_t *, double, double, Py_ssize_t
-    )
-    void chain_sides(double *, const double *, const double *, Py_ssize_t)
-    void chain_nodes(double *, const double *, const double *, const double *, double, Py_ssize_t)
 
 
 cdef enum:
@@ -711,158 +705,3 @@ def iterate_modal(
             k += 1
             _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
     return k, place, drift
-
-
-cdef enum:
-    # rows that stay in the fastest cache while several steps pass over them, and how many these are
-    TILE = 512
-    AHEAD = 32
-    ROOM = TILE + 2 * AHEAD + 32
-
-
-cdef struct Chain:
-    Py_ssize_t p
-    const double *keep
-    const double *side
-    const double *constant
-    double rate
-    double kappa
-    bint tridiagonal
-
-
-cdef inline double *_line(double *memory) noexcept nogil:
-    """The second line of the cache that begins in some memory."""
-    return <double *> ((<size_t> memory + 127) & ~<size_t> 63)
-
-
-cdef void _chain_tile(
-    Chain chain, Py_ssize_t start, Py_ssize_t steps, Py_ssize_t k, const double *b, const double *z, double *b_new,
-    double *z_new, uint64_t *outside, Py_ssize_t *first
-) noexcept nogil:
-    """Some steps from the k-th on of the rows of a tile, from copies of what their values depend on."""
-    # rows are counted from ``low``, a multiple of eight as the tile's start is, and so are loops, for the sake of lines
-    # of the cache: what is computed too much is not read
-    cdef Py_ssize_t p = chain.p, stop = min(p, start + TILE), low = max(0, start - steps - 8) & ~<Py_ssize_t> 7
-    cdef Py_ssize_t high = min(p, stop + steps), mine = min(stop, p - 1), i, left, node, last_node, edge, last_edge
-    cdef double nodes[ROOM]
-    cdef double duals[ROOM]
-    cdef double others[ROOM]
-    cdef double gaps[ROOM]
-    cdef double constants[ROOM]
-    cdef uint64_t watched[ROOM]
-    cdef const double *constant
-    # with zeros before and after
-    cdef double *x = _line(nodes)
-    cdef double *dual = _line(duals)
-    cdef double *other = _line(others)
-    cdef double *gap = _line(gaps)
-    cdef double *more = _line(constants)
-    cdef uint64_t *watch = <uint64_t *> _line(<double *> watched)
-    memset(nodes, 0, sizeof(nodes))
-    memset(gaps, 0, sizeof(gaps))
-    memset(watched, 0, sizeof(watched))
-    memcpy(x, b + low, (high - low) * sizeof(double))
-    memcpy(dual, z + low, (min(high, p - 1) - low) * sizeof(double))
-    if k > 0:
-        memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
-    for left in range(steps - 1, -1, -1):
-        node, last_node = max(start - left - low, 0), min(stop + left, p) - low
-        edge, last_edge = max(node - 1, 0) & ~<Py_ssize_t> 7, min(last_node, p - 1 - low)
-        node &= ~<Py_ssize_t> 7
-        if chain_edges(
-            x + edge, dual + edge, other + edge, gap + edge, watch + edge, chain.rate, chain.kappa, last_edge - edge
-        ):
-            for i in range(start, mine):
-                if watch[i - low] and fabs(dual[i - low]) > chain.kappa:
-                    watch[i - low] = outside[i] = 0
-                    first[i] = k + steps - 1 - left
-        if k == 0 and left == steps - 1:
-            # not before the first step
-            memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
-        constant = chain.constant + low + node
-        if chain.tridiagonal:
-            memcpy(more, constant, (last_node - node) * sizeof(double))
-            chain_sides(more, chain.side + low + node, x + node, last_node - node)
-            constant = more
-        chain_nodes(x + node, gap + node, chain.keep + low + node, constant, chain.rate, last_node - node)
-        dual, other = other, dual
-    memcpy(b_new + start, x + (start - low), (stop - start) * sizeof(double))
-    memcpy(z_new + start, dual + (start - low), (mine - start) * sizeof(double))
-
-
-def iterate_chain(
-    const double[::1] diagonal, const double[::1] off, const double[::1] mean, const double[::1] q, double nu,
-    double kappa, double delta, const double[::1] b, const double[::1] z, Py_ssize_t[::1] first,
-    const Py_ssize_t[::1] recorded, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
-):
-    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours, from b and z.
-
-    The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less ``mean mean'``.
-    """
-    cdef Py_ssize_t p = b.shape[0], m = p - 1, k = 0, place = 0, i, start, steps
-    cdef Py_ssize_t last = recorded[recorded.shape[0] - 1]
-    cdef double quick = kappa * delta, x
-    cdef bint centred = np.any(mean)
-    # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
-    cdef double[::1] nodes = np.array(b), nodes_after = np.empty(p)
-    cdef double[::1] duals = np.append(np.multiply(z, kappa), 0.0), duals_after = np.zeros(p)
-    cdef double[::1] keep = aligned(p, 1)[:, 0], constant = aligned(p, 1)[:, 0]
-    # what is before the first and after the last is read, times zero
-    cdef double[::1] side = np.concatenate(([0.0], -quick * np.asarray(off), [0.0]))
-    cdef uint64_t[::1] outside = np.full(p, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
-    cdef Chain chain
-    chain.p, chain.rate, chain.kappa = p, quick / nu, kappa
-    chain.keep, chain.side, chain.constant = &keep[0], &side[0], &constant[0]
-    chain.tridiagonal = np.any(off)
-    for i in range(p):
-        keep[i], constant[i] = 1.0 - quick * diagonal[i], quick * q[i]
-    with nogil:
-        while True:
-            while place < recorded.shape[0] and recorded[place] == k:
-                for i in range(p):
-                    out_b[place, i, 0] = nodes[i]
-                for i in range(m):
-                    out_g[place, i, 0] = duals[i] - max(-kappa, min(kappa, duals[i]))
-                place += 1
-            if k == last:
-                break
-            steps = min(<Py_ssize_t> (1 if centred else AHEAD), recorded[place] - k)
-            start = 0
-            while start < p:
-                _chain_tile(
-                    chain, start, steps, k, &nodes[0], &duals[0], &nodes_after[0], &duals_after[0], &outside[0],
-                    &first[0]
-                )
-                start += TILE
-            if centred:
-                x = 0.0
-                for i in range(p):
-                    x += mean[i] * nodes[i]
-                x *= quick
-                for i in range(p):
-                    nodes_after[i] += x * mean[i]
-            nodes, nodes_after = nodes_after, nodes
-            duals, duals_after = duals_after, duals
-            k += steps
-        for i in range(m):
-            if last > 0 and outside[i] and fabs(duals[i]) > kappa:
-                first[i] = last
-    return k
-
-
-def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):
-    """Means of values (T, p, K), over the second axis, between the places where breaks (T, p - 1, K) are not zero."""
-    cdef Py_ssize_t t, c, i, j, start
-    cdef double total
-    with nogil:
-        for t in range(values.shape[0]):
-            for c in range(values.shape[2]):
-                start, total = 0, 0.0
-                for i in range(values.shape[1]):
-                    total += values[t, i, c]
-                    if i == values.shape[1] - 1 or breaks[t, i, c] != 0.0:
-                        # an entry on its own keeps its value to the last bit
-                        total /= i + 1 - start
-                        for j in range(start, i + 1):
-                            out[t, j, c] = total
-                        start, total = i + 1, 0.0

@@ -16,7 +16,8 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ._blas import product
-from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split, segment_means
+from ._bregman import aligned, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from ._chain import iterate_chain, segment_means
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
 
 NO_UNITS = np.empty(0, dtype=np.intp)
