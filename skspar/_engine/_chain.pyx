@@ -4,6 +4,7 @@ import numpy as np
 
 from libc.math cimport fabs
 from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 from ._bregman import aligned
 
@@ -146,17 +147,31 @@ def iterate_chain(
 
 def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):
     """Means of values (T, p, K), over the second axis, between the places where breaks (T, p - 1, K) are not zero."""
-    cdef Py_ssize_t t, c, i, j, start
-    cdef double total
+    cdef Py_ssize_t t, c, i, j, k, n, start, stop, p = values.shape[1], K = values.shape[2]
+    cdef Py_ssize_t[::1] joined = np.empty(p, dtype=np.intp)
+    cdef double total, other
     with nogil:
         for t in range(values.shape[0]):
-            for c in range(values.shape[2]):
-                start, total = 0, 0.0
-                for i in range(values.shape[1]):
-                    total += values[t, i, c]
-                    if i == values.shape[1] - 1 or breaks[t, i, c] != 0.0:
-                        # an entry on its own keeps its value to the last bit
-                        total /= i + 1 - start
-                        for j in range(start, i + 1):
-                            out[t, j, c] = total
-                        start, total = i + 1, 0.0
+            # an entry on its own keeps its value to the last bit
+            memcpy(&out[t, 0, 0], &values[t, 0, 0], p * K * sizeof(double))
+            for c in range(K):
+                # those joined to the next, without a jump: what is joined is hard to foresee
+                n = 0
+                for i in range(p - 1):
+                    joined[n] = i
+                    n += breaks[t, i, c] == 0.0
+                k = 0
+                while k < n:
+                    start = stop = joined[k]
+                    while k < n and joined[k] == stop:
+                        k += 1
+                        stop += 1
+                    total = other = 0.0
+                    for j in range(start, stop, 2):
+                        total += values[t, j, c]
+                        other += values[t, j + 1, c]
+                    if (stop - start) % 2 == 0:
+                        total += values[t, stop, c]
+                    total = (total + other) / (stop + 1 - start)
+                    for j in range(start, stop + 1):
+                        out[t, j, c] = total

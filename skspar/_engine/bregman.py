@@ -13,7 +13,7 @@ squared loss in the eigenbasis of the Hessian in b, where a step is diagonal and
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from ._blas import product
 from ._bregman import aligned, iterate_gram, iterate_modal, iterate_plain, iterate_split
@@ -107,11 +107,10 @@ def run(problem, operator, units, schedule):
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
-    chain = _chain(problem, operator, units)
-    if chain is not None:
+    if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
         iterate_chain(
-            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first,
-            schedule.recorded, coefs, gammas,
+            *problem.bands, problem.x_mean, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0],
+            z[:, 0], first, schedule.recorded, coefs, gammas,
         )  # fmt: skip
         return Path(coefs, gammas, first)
     iterate_split(
@@ -120,16 +119,6 @@ def run(problem, operator, units, schedule):
         b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
     )  # fmt: skip
     return Path(coefs, gammas, first)
-
-
-def _chain(problem, operator, units):
-    """Diagonals and mean of X'VX if D takes differences of neighbours and it is tridiagonal, else None."""
-    if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
-        return None
-    gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
-    if np.any(np.abs(gram.row - gram.col) > 1):
-        return None
-    return gram.diagonal(), gram.diagonal(1), problem.x_mean
 
 
 def _eigenbasis_pays(problem, operator, n_steps):

@@ -44,11 +44,35 @@ class TooManySteps(ValueError):
 
 def solution_at_zero(problem, operator, nu):
     """b that minimises ``L(b) + ||D b||^2 / (2 nu)``, (p, K): what b tends to as long as gamma is zero."""
+    if problem.loss == "squared" and operator.is_chain and problem.bands is not None:
+        b = _solve_bands(problem, nu)
+        if b is not None:
+            return b[:, None]
     D = operator.matrix
     penalty = (D.T @ D) / nu
     if problem.loss == "squared":
         return _solve(problem, penalty, problem.q[:, 0])[:, None]
     return _newton(problem, penalty)
+
+
+def _solve_bands(problem, nu):
+    """The solution where the Hessian is tridiagonal but for its mean; None where it is singular, or nearly so."""
+    diagonal, off = problem.bands
+    ends = np.full(problem.p, 2.0 / nu)
+    ends[[0, -1]] = 1.0 / nu
+    mean, q = problem.x_mean, problem.q[:, 0]
+    centred = bool(np.any(mean))
+    try:
+        bands = np.vstack([np.append(0.0, off - 1.0 / nu), diagonal + ends])
+        found = linalg.solveh_banded(bands, np.column_stack([q, mean]) if centred else q)
+    except linalg.LinAlgError:
+        return None
+    if not centred:
+        return found
+    # Sherman, Morrison
+    b, u = found.T
+    rest = 1.0 - mean @ u
+    return b + u * ((mean @ b) / rest) if rest > 1e-6 else None
 
 
 def _solve(problem, penalty, right):

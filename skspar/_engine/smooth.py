@@ -92,6 +92,13 @@ class Smooth:
         self._gram = gram
 
     @property
+    def bands(self):
+        """Diagonal and off-diagonal of X'VX, not centred, where rows of sparse X hold neighbours only; else None."""
+        if not hasattr(self, "_bands"):
+            self._bands = _bands(self.X, self.v) if self.is_sparse else None
+        return self._bands
+
+    @property
     def size(self):
         """Stored entries of X."""
         return self.X.nnz if self.is_sparse else self.n * self.p
@@ -149,14 +156,17 @@ class Smooth:
         small = not self.is_sparse and min(self.n, self.p) <= EXACT_NORM
         return top_eigenvalue(self.hessian_times, self.p, np.sqrt(self.v)[:, None] * self.X if small else None)
 
-    def intercepts(self, coefs):
-        """Best intercepts, (n_times, K), of coefficients (n_times, p, K) in the units of the problem."""
+    def intercepts(self, coefs, unit=1.0):
+        """Best intercepts, (n_times, K), of coefficients (n_times, p, K); ``unit`` is what they were multiplied by.
+
+        Other units than those of the problem are for the squared loss only.
+        """
         if not self.fit_intercept:
             return np.zeros((len(coefs), self.K))
         constant = np.einsum("j,tjk->tk", self.constants, coefs)
         centre = np.einsum("j,tjk->tk", self.x_mean, coefs) + constant
         if self.loss == "squared":
-            return self.y_mean / self.scale - centre
+            return self.y_mean / self.scale * unit - centre
         out, b0 = np.empty((len(coefs), self.K)), self.b0_at_zero
         for t, B in enumerate(coefs):
             b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
@@ -232,6 +242,22 @@ def fold_problems(problem, splits):
     make = [*whole], x_origin, y_origin, problem.scale, problem.constants, problem.fit_intercept
     problem.gram = MomentSmooth(*make[0], *make[1:]).gram
     return [MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts]
+
+
+def _bands(X, v):
+    """Diagonal and off-diagonal of X'VX if no row of a CSR matrix has entries beyond two neighbouring ones, else None."""
+    p, counts = X.shape[1], np.diff(X.indptr)
+    if counts.max(initial=0) > 2:
+        return None
+    weighted = np.repeat(v, counts) * X.data
+    diagonal, off = np.bincount(X.indices, weighted * X.data, p), np.zeros(max(p - 1, 0))
+    first = X.indptr[:-1][counts == 2]
+    if len(first):
+        ends = np.sort(np.column_stack([X.indices[first], X.indices[first + 1]]), axis=1)
+        if np.any(ends[:, 1] - ends[:, 0] != 1):
+            return None
+        off = np.bincount(ends[:, 0], weighted[first] * X.data[first + 1], p - 1)
+    return diagonal, off
 
 
 def _take_constants(X):
