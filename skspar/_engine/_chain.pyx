@@ -4,7 +4,6 @@ import numpy as np
 
 from libc.math cimport fabs
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
 
 from ._bregman import aligned
 
@@ -31,6 +30,7 @@ cdef extern from "_chain_loops.h" nogil:
 
     void chain_steps(const chain *, Py_ssize_t, int, int)
     void chain_record(const double *, Py_ssize_t, double, double *, Py_ssize_t)
+    void segment_means_of(const double **, const double **, double **, Py_ssize_t, Py_ssize_t)
 
 
 def _side_by_side(values, Py_ssize_t length):
@@ -147,31 +147,15 @@ def iterate_chain(
 
 def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):
     """Means of values (T, p, K), over the second axis, between the places where breaks (T, p - 1, K) are not zero."""
-    cdef Py_ssize_t t, c, i, j, k, n, start, stop, p = values.shape[1], K = values.shape[2]
-    cdef Py_ssize_t[::1] joined = np.empty(p, dtype=np.intp)
-    cdef double total, other
+    cdef Py_ssize_t K = values.shape[2], rows = values.shape[0] * K, i, r, row
+    cdef const double *value[4]
+    cdef const double *jump[4]
+    cdef double *mean[4]
     with nogil:
-        for t in range(values.shape[0]):
-            # an entry on its own keeps its value to the last bit
-            memcpy(&out[t, 0, 0], &values[t, 0, 0], p * K * sizeof(double))
-            for c in range(K):
-                # those joined to the next, without a jump: what is joined is hard to foresee
-                n = 0
-                for i in range(p - 1):
-                    joined[n] = i
-                    n += breaks[t, i, c] == 0.0
-                k = 0
-                while k < n:
-                    start = stop = joined[k]
-                    while k < n and joined[k] == stop:
-                        k += 1
-                        stop += 1
-                    total = other = 0.0
-                    for j in range(start, stop, 2):
-                        total += values[t, j, c]
-                        other += values[t, j + 1, c]
-                    if (stop - start) % 2 == 0:
-                        total += values[t, stop, c]
-                    total = (total + other) / (stop + 1 - start)
-                    for j in range(start, stop + 1):
-                        out[t, j, c] = total
+        for i in range(0, rows, 4):
+            for r in range(4):
+                # the last once more, where there are fewer
+                row = min(i + r, rows - 1)
+                value[r], mean[r] = &values[row // K, 0, row % K], &out[row // K, 0, row % K]
+                jump[r] = &breaks[row // K, 0, row % K]
+            segment_means_of(value, jump, mean, values.shape[1], K)

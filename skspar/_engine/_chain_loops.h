@@ -66,6 +66,7 @@ typedef struct {
 
 #define chain_steps BEST(chain_steps)
 #define chain_record BEST(chain_record)
+#define segment_means_of BEST(segment_means_of)
 
 #else
 
@@ -257,6 +258,36 @@ static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, 
                     o[i] = some[i * STRETCHES + t];
         }
     }
+}
+
+/* Means of four vectors of a stride between the places where breaks are not zero; ``out`` is no input.
+
+   Without jumps, as nobody foresees the breaks, and four at once, as each waits for its sums. */
+ATTRIBUTES
+static void IN_SET(segment_means_of)(const double *const *values, const double *const *breaks, double *const *out,
+                                     ptrdiff_t size, ptrdiff_t stride)
+{
+    double sums[4], counts[4] = {1.0, 1.0, 1.0, 1.0}, means[4];
+    for (int r = 0; r < 4; r++)
+        out[r][0] = sums[r] = values[r][0];
+    for (ptrdiff_t i = stride; i < size * stride; i += stride)
+        for (int r = 0; r < 4; r++) {
+            const double joined = breaks[r][i - stride] == 0.0;
+            sums[r] = values[r][i] + joined * sums[r];
+            counts[r] = 1.0 + joined * counts[r];
+            out[r][i] = sums[r] / counts[r];
+        }
+    for (int r = 0; r < 4; r++)
+        means[r] = out[r][(size - 1) * stride];
+    for (ptrdiff_t i = (size - 2) * stride; i >= 0; i -= stride)
+        for (int r = 0; r < 4; r++) {
+            uint64_t ends = -(uint64_t)(breaks[r][i] != 0.0), mean, here;
+            memcpy(&mean, means + r, sizeof mean);
+            memcpy(&here, out[r] + i, sizeof here);
+            mean = (here & ends) | (mean & ~ends);
+            memcpy(means + r, &mean, sizeof mean);
+            out[r][i] = means[r];
+        }
 }
 
 #endif
