@@ -131,7 +131,8 @@ class SplitProblem:
             if problems is not None:
                 return problems
         return [
-            Smooth(self._rows[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept) for train, _ in splits
+            Smooth(self._rows[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept)
+            for train, _ in splits
         ]
 
     def shared_bound(self, splits):

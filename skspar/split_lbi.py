@@ -1079,7 +1079,9 @@ class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
             tasks += [stage.begin("fold", place=k + 1) for k in range(len(splits))]
             sparse_one = self.estimate == "sparse"
             thunks = [partial(setting.path, schedule, X.dtype)]
-            thunks += [partial(setting.fold_errors, schedule, f, test, sparse_one) for f, (_, test) in zip(folds, splits)]
+            thunks += [
+                partial(setting.fold_errors, schedule, f, test, sparse_one) for f, (_, test) in zip(folds, splits)
+            ]
             path, *errors = run([partial(_ended, *pair) for pair in zip(thunks, tasks)])
         errors = np.column_stack(errors)
         place = self._choose(errors)

@@ -125,14 +125,16 @@ def test_logistic_function_of_the_kernels(size, rng):
     (60, 100, 0.3, "fused+identity"),
 ])  # fmt: skip
 @pytest.mark.parametrize("grouped", [False, True])
-def test_working_set_misses_nothing(n, p, nu, kind, grouped, rng, monkeypatch):
-    """Large enough for most rows to stay outside the working set for most of the time."""
+@pytest.mark.parametrize("few", [32, 400])
+def test_working_set_misses_nothing(n, p, nu, kind, grouped, few, rng, monkeypatch):
+    """Large enough for most rows to stay outside the working set, or that of the kernel, for most of the time."""
     X, y = random_problem(rng, "squared", n, p, signal=10)
     given, D = operator(kind, rng, p)
     m = p if D is None else len(D)
     groups = rng.permutation(m) // 2 if grouped else None
     sizes = []
     monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: True)
+    monkeypatch.setattr(bregman, "FEW", few)
     for engine in (bregman._GramSteps, bregman._ModalSteps):
         # as if to look at the rows outside cost nothing
         monkeypatch.setattr(engine, "look", property(lambda self: 0.0, lambda self, value: None), raising=False)
@@ -144,7 +146,10 @@ def test_working_set_misses_nothing(n, p, nu, kind, grouped, rng, monkeypatch):
 
         monkeypatch.setattr(engine, "advance", spy)
     path = split_lbi_path(X, y, D=given, nu=nu, kappa=8, t_ratio=8, n_times=20, groups=groups)
-    assert len(sizes) > 10 and np.median(sizes) < 0.8 * m
+    if few == 400 and n > p and not grouped:
+        assert sizes == [m]
+    elif few == 32:
+        assert len(sizes) > 10 and np.median(sizes) < 0.8 * m
     assert_same(path, literal(path, X, y, D, nu, groups=groups))
 
 

@@ -569,7 +569,7 @@ def iterate_gram(
                 for j in range(near):
                     gradient[j] = q[j]
                 add_columns(&gradient[0], &G[0, 0], lead, near, NULL, &g[0], -1.0, s)
-                if near < w:
+                if sorting:
                     away = _away(&g[0], &near_start[0], &near_origin[0], &gradient[0], near)
                     stale = taken >= horizon or near_drift + away > near_limit
             if stale:
@@ -650,9 +650,9 @@ cdef void _catch_up(
 
 
 def iterate_modal(
-    const double[::1, :] P, const double[::1] values, const double[::1] q, bint thin, double nu, double kappa,
+    double[::1, :] P, const double[::1] values, const double[::1] q, bint thin, double nu, double kappa,
     double delta, const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] a, double[::1] e,
-    double[::1] c, double[::1] z, double[::1] g, double[::1] total, const Py_ssize_t[::1] index,
+    double[::1] c, double[::1] z, double[::1] g, double[::1] total, Py_ssize_t[::1] index,
     Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded, double[:, ::1] out_modes, double[:, ::1] out_rest,
     double[:, :, ::1] out_g, Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
 ):
@@ -661,15 +661,27 @@ def iterate_modal(
     The leading rows and columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu,
     with eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
     eigenvalues of X'VX: then b = V e + c, where c is zero off the working set. ``total`` receives the sum of a, or e,
-    before each step taken.
+    before each step taken. Unless there are units, or ``thin``, the working set is reordered as in `iterate_gram`.
     """
     cdef Py_ssize_t r = a.shape[0], w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
-    cdef Py_ssize_t lead = P.shape[0]
+    cdef Py_ssize_t lead = P.shape[0], s, near, taken = 0, horizon = 64
     cdef double[::1] pull = np.zeros(r), gap = np.zeros(w), o = e if thin else a, origin = np.array(o)
+    cdef double[::1] some = np.zeros(r), near_origin = np.array(o)
+    # how far a row's z may go in a step for each unit of distance
+    cdef double[::1] reach = delta / nu * np.sqrt(np.einsum("ij,ij->j", P[:, :w], P[:, :w]))
     cdef double drift = 0.0, away, x, rate = delta / nu, quick = kappa * delta
-    cdef double slow = kappa * delta / nu
-    cdef bint watch = drift_limit < 1e300
+    cdef double slow = kappa * delta / nu, near_drift = 0.0, near_limit = 0.0, expected, slack
+    cdef bint watch = drift_limit < 1e300, sorting = unit_ptr.shape[0] == 0 and not thin and w > 0, stale = sorting
+    cdef double *vectors[4]
+    if w:
+        vectors[0], vectors[1], vectors[2], vectors[3] = &z[0], &g[0], &gap[0], &reach[0]
     with nogil:
+        s = near = 0 if sorting else w
+        if sorting:
+            for j in range(w):
+                if g[j] != 0.0:
+                    _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                    s += 1
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
                 for i in range(r):
@@ -681,17 +693,42 @@ def iterate_modal(
                 place += 1
             if k >= last or k >= limit:
                 break
+            away = 0.0
+            if sorting and not stale:
+                away = sqrt(distance(NULL, &o[0], &near_origin[0], &o[0], &near_origin[0], r))
+                stale = taken >= horizon or near_drift + away > near_limit
+            if stale:
+                _follow(P, z, some, near, rate, taken, &gap[0])
+                # twice the drift that the last steps let expect
+                expected = 2.0 * near_drift * (<double> horizon / taken) ** 2 if taken else 0.0
+                dots(&gap[s], &P[0, s], lead, r, &o[0], w - s)
+                near, near_limit = s, 1e299
+                for j in range(s, w):
+                    slack = 1.0 - 1e-9 - max(fabs(z[j]), fabs(z[j] + horizon * rate * gap[j]))
+                    if slack <= reach[j] * expected:
+                        _exchange_columns(&P[0, 0], lead, j, near, vectors, 4, &index[0])
+                        near += 1
+                    elif reach[j] > 0.0 and slack < near_limit * reach[j]:
+                        near_limit = slack / reach[j]
+                for i in range(r):
+                    near_origin[i], some[i] = o[i], 0.0
+                stale, taken, near_drift, away = False, 0, 0.0, 0.0
+            near_drift += away
             if watch:
                 away = sqrt(distance(NULL, &o[0], &origin[0], &o[0], &origin[0], r))
                 if drift + away > drift_limit:
                     break
                 drift += away
                 add(&total[0], &o[0], r)
+            if near < w:
+                add(&some[0], &o[0], r)
             memcpy(&pull[0], &q[0], r * sizeof(double))
-            if w:
-                both_products(&pull[0], &gap[0], &P[0, 0], lead, r, &g[0], 1.0 / nu, &o[0], w)
-                for j in range(w):
+            if s:
+                both_products(&pull[0], &gap[0], &P[0, 0], lead, r, &g[0], 1.0 / nu, &o[0], s)
+                for j in range(s):
                     gap[j] -= g[j]
+            if s < near:
+                dots(&gap[s], &P[0, s], lead, r, &o[0], near - s)
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
@@ -700,8 +737,52 @@ def iterate_modal(
                     c[j] -= slow * (x - g[j])
                     gap[j] += x
             relax(&a[0], &values[0], &pull[0], quick, slow if thin else 0.0, r)
-            if w:
-                _advance(&z[0], &g[0], &gap[0], rate, w, 1, unit_ptr, unit_rows, kappa)
+            if near:
+                _advance(&z[0], &g[0], &gap[0], rate, near, 1, unit_ptr, unit_rows, kappa)
             k += 1
-            _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
+            taken += 1
+            if sorting:
+                j = 0
+                while j < s:
+                    if g[j] == 0.0:
+                        s -= 1
+                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                    else:
+                        j += 1
+                for j in range(s, near):
+                    if g[j] != 0.0:
+                        if first[index[j]] < 0:
+                            first[index[j]] = k
+                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                        s += 1
+            else:
+                _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
+        if sorting:
+            _follow(P, z, some, near, rate, taken, &gap[0])
     return k, place, drift
+
+
+cdef void _exchange_columns(
+    double *P, Py_ssize_t lead, Py_ssize_t i, Py_ssize_t j, double **vectors, Py_ssize_t n_vectors, Py_ssize_t *index
+) noexcept nogil:
+    """Exchange two rows of the working set in the columns of a matrix, in vectors, and in the index."""
+    cdef int size = <int> lead, one = 1
+    cdef Py_ssize_t k
+    if i == j:
+        return
+    dswap(&size, P + i * lead, &one, P + j * lead, &one)
+    for k in range(n_vectors):
+        vectors[k][i], vectors[k][j] = vectors[k][j], vectors[k][i]
+    index[i], index[j] = index[j], index[i]
+
+
+cdef void _follow(
+    double[::1, :] P, double[::1] z, const double[::1] some, Py_ssize_t near, double rate, Py_ssize_t taken, double *seen
+) noexcept nogil:
+    """Bring the rows of z from ``near`` on up to date; ``some`` sums the coefficients before each of the steps taken."""
+    cdef Py_ssize_t j, w = z.shape[0]
+    if taken == 0 or near == w:
+        return
+    dots(seen + near, &P[0, near], P.shape[0], some.shape[0], &some[0], w - near)
+    for j in range(near, w):
+        z[j] += rate * seen[j]

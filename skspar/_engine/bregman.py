@@ -18,9 +18,11 @@ from scipy import linalg
 from ._blas import product
 from ._bregman import aligned, iterate_gram, iterate_modal, iterate_plain, iterate_split
 from ._chain import iterate_chain, segment_means
-from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
+from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of, split_eigenbasis
 
 NO_UNITS = np.empty(0, dtype=np.intp)
+# Rows that a kernel which passes over what is idle is given all at once.
+FEW = 400
 
 
 class Units:
@@ -138,7 +140,8 @@ def _screened(engine, units, schedule, first, K):
     """Steps on a working set of units, those nonzero or soon to be so; the others are caught up with now and then.
 
     An engine has the state of the working set; ``rates()``, the change of every row of z in a step, once all rows are
-    caught up; and what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly.
+    caught up; what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly; and whether its
+    kernel itself passes over what is idle, ``sorts``.
     """
     m, kappa = units.n_rows, schedule.kappa
     z = np.zeros((m, K), order="F")
@@ -151,13 +154,15 @@ def _screened(engine, units, schedule, first, K):
     chosen, W = [], np.empty(0, dtype=np.intp)
     g = np.zeros((0, K), order="F")
     rate = engine.rates()
+    # the kernels step all rows of a unit
+    few = FEW if engine.sorts and units.members is None else 32
     k = place = 0
     last = int(schedule.recorded[-1])
     drift, taken = 0.0, 0
     while True:
         # go on for as long as to look at the others costs a quarter of the steps, unless too many would have to join
         horizon = max(8, int(4.0 * engine.look / (300.0 + engine.per_row * len(W))))
-        most = max(32, len(chosen) // 2)
+        most = max(few, len(chosen) // 2)
         late = outside
         while outside.sum() > most:
             grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
@@ -213,6 +218,7 @@ class _GramSteps:
         self.problem, self.out = problem, out
         self.kappa, self.delta = schedule.kappa, schedule.step
         self.whole = problem.prefers_gram
+        self.sorts = self.whole
         self.look = 2e5 + problem.p * (problem.p if self.whole else problem.n)
         self.per_row = 0.04 * min(problem.p, problem.n)
         norms = np.sqrt(np.maximum(np.diag(problem.gram), 0.0)) if self.whole else problem.column_norms()
@@ -248,7 +254,7 @@ class _GramSteps:
 class _ResidualSteps:
     """The plain iteration for any loss, by the columns of the working set."""
 
-    lets_go = True
+    lets_go, sorts = True, False
 
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
@@ -301,9 +307,9 @@ class _ModalSteps:
             keep = sizes > 1e-13 * sizes[0]
             self.values, self.V = sizes[keep] ** 2, np.asfortranarray(V[keep].T)
         else:
-            self.values, V = linalg.eigh(problem.gram + (self.D.T @ self.D).toarray() / self.nu)
-            self.V = np.asfortranarray(V)
+            self.values, self.V = split_eigenbasis(problem, operator, self.nu)
         r, T = len(self.values), len(schedule.recorded)
+        self.sorts = not self.thin
         self.look, self.per_row = 2e5 + r * problem.p, 0.3 * r
         self.reach = self.delta / self.nu * operator.row_norms
         self.q = product(self.V.T, problem.q[:, 0])

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
 
-from .smooth import CURVATURE
-from .split_operator import top_eigenvalue
+from .smooth import CURVATURE, split_eigenbasis
+from .split_operator import EXACT_NORM, top_eigenvalue
 
 # Largest order of a dense matrix that is factored for the solution at gamma = 0.
 DENSE_ORDER = 1500
@@ -50,9 +50,16 @@ def solution_at_zero(problem, operator, nu):
             return b[:, None]
     D = operator.matrix
     penalty = (D.T @ D) / nu
-    if problem.loss == "squared":
-        return _solve(problem, penalty, problem.q[:, 0])[:, None]
-    return _newton(problem, penalty)
+    if problem.loss != "squared":
+        return _newton(problem, penalty)
+    p, q = problem.p, problem.q[:, 0]
+    if p <= DENSE_ORDER and not (problem.is_sparse and p > 300):
+        values, vectors = split_eigenbasis(problem, operator, nu)
+        # of least norm, where there are several
+        keep = values > p * np.finfo(np.float64).eps * max(values[-1], 0.0)
+        return vectors[:, keep] @ ((vectors[:, keep].T @ q) / values[keep])[:, None]
+    H = LinearOperator((p, p), matvec=lambda b: problem.hessian_times(b) + penalty @ b, dtype=np.float64)
+    return cg(H, q, rtol=1e-12, atol=0.0, maxiter=10 * p)[0][:, None]
 
 
 def _solve_bands(problem, nu):
@@ -73,23 +80,6 @@ def _solve_bands(problem, nu):
     b, u = found.T
     rest = 1.0 - mean @ u
     return b + u * ((mean @ b) / rest) if rest > 1e-6 else None
-
-
-def _solve(problem, penalty, right):
-    """``(X'WX + penalty)^-1 right`` of least norm, where the loss is squared."""
-    p = problem.p
-    if p <= DENSE_ORDER and not (problem.is_sparse and p > 300):
-        H = problem.gram + penalty.toarray()
-        return _least_norm(H, right)
-    H = LinearOperator((p, p), matvec=lambda b: problem.hessian_times(b) + penalty @ b, dtype=np.float64)
-    return cg(H, right, rtol=1e-12, atol=0.0, maxiter=10 * p)[0]
-
-
-def _least_norm(H, right):
-    """Solution of least norm of a positive semidefinite system that has one."""
-    values, vectors = linalg.eigh(H)
-    keep = values > len(H) * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    return vectors[:, keep] @ ((vectors[:, keep].T @ right) / values[keep])
 
 
 def _newton(problem, penalty, tol=1e-5, max_iter=50):
@@ -225,6 +215,9 @@ def transferred(schedule, problem, other, operator):
 
 def hessian_bound(problem, operator, nu):
     """An upper bound of the largest eigenvalue of the Hessian of the problem in b and gamma."""
+    if operator is not None and operator.is_identity and problem.loss == "squared" and problem.p <= EXACT_NORM:
+        # the eigenvalues that are needed anyway
+        return split_eigenbasis(problem, operator, nu)[0][-1] + 1.0 / nu
     top = CURVATURE[problem.loss] * problem.squared_norm()
     return top if operator is None else top + (1.0 + operator.squared_norm) / nu
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from ._blas import product, self_product
+from ._blas import eigenbasis, product, self_product
 from ._bregman import residual
 from .split_operator import EXACT_NORM, top_eigenvalue
 
@@ -66,7 +66,7 @@ class Smooth:
             self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(Y).max(initial=0.0))[1], -1000, 1000))
             Y = Y / self.scale
         self.Y = np.asfortranarray(Y, dtype=np.float64)
-        self._gram = None
+        self._gram = self.eigenbasis = None
         self.at_zero, self.b0_at_zero = self.residual(np.zeros((self.n, self.K), order="F"))
         self.q = self.correlate(self.at_zero)
 
@@ -193,7 +193,7 @@ class MomentSmooth:
         What was subtracted from the rows because it is the same in all.
     """
 
-    loss, K, X, is_sparse, prefers_gram = "squared", 1, None, False, True
+    loss, K, X, is_sparse, prefers_gram, bands, eigenbasis = "squared", 1, None, False, True, None, None
 
     def __init__(self, weight, x_sum, y_sum, xx, xy, x_origin, y_origin, scale, constants, fit_intercept):
         self.p = self.n = len(x_sum)
@@ -212,6 +212,16 @@ class MomentSmooth:
         return top_eigenvalue(self.hessian_times, self.p, gram=self.gram)
 
     intercepts = Smooth.intercepts
+
+
+def split_eigenbasis(problem, operator, nu):
+    """Eigenvalues and eigenvectors of the Hessian in b, ``X'VX + D'D / nu``, where the loss is squared."""
+    known = problem.eigenbasis
+    if known is None or known[0] is not operator or known[1] != nu:
+        D = operator.matrix
+        H = problem.gram + (D.T @ D).toarray() / nu
+        known = problem.eigenbasis = (operator, nu, *eigenbasis(H))
+    return known[2:]
 
 
 def fold_problems(problem, splits):
@@ -245,7 +255,7 @@ def fold_problems(problem, splits):
 
 
 def _bands(X, v):
-    """Diagonal and off-diagonal of X'VX if no row of a CSR matrix has entries beyond two neighbouring ones, else None."""
+    """Diagonal and off-diagonal of X'VX if each row of a CSR matrix has one or two neighbouring entries, else None."""
     p, counts = X.shape[1], np.diff(X.indptr)
     if counts.max(initial=0) > 2:
         return None
