@@ -126,7 +126,7 @@ cdef _self_product(const double[:, :] A, double[::1, :] out):
 
 
 def eigenbasis(A):
-    """Eigenvalues, increasing, and eigenvectors of a finite symmetric matrix; other threads of Python go on meanwhile."""
+    """Eigenvalues, increasing, and eigenvectors of a finite symmetric matrix, without the GIL."""
     cdef int n = <int> len(A), info, some = -1, few = -1
     values, vectors = np.empty(n), np.array(A, dtype=np.float64, order="F")
     if n <= 1:

@@ -777,9 +777,10 @@ cdef void _exchange_columns(
 
 
 cdef void _follow(
-    double[::1, :] P, double[::1] z, const double[::1] some, Py_ssize_t near, double rate, Py_ssize_t taken, double *seen
+    double[::1, :] P, double[::1] z, const double[::1] some, Py_ssize_t near, double rate, Py_ssize_t taken,
+    double *seen
 ) noexcept nogil:
-    """Bring the rows of z from ``near`` on up to date; ``some`` sums the coefficients before each of the steps taken."""
+    """Bring z from ``near`` on up to date; ``some`` sums the coefficients before each of the steps taken."""
     cdef Py_ssize_t j, w = z.shape[0]
     if taken == 0 or near == w:
         return
