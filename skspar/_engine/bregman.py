@@ -95,17 +95,19 @@ def run(problem, operator, units, schedule):
     first = np.full(m, -1, dtype=np.intp)
     if schedule.still is not None:
         return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
-    gammas = np.zeros((T, m, K))
     if operator is None:
+        gammas = np.zeros((T, m, K))
         by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
         engine = (_GramSteps if by_gram else _ResidualSteps)(problem, schedule, gammas)
         _screened(engine, units, schedule, first, K)
         return Path(gammas, gammas, first)
     if _eigenbasis_pays(problem, operator, int(schedule.recorded[-1])):
+        gammas = np.zeros((T, m, K))
         engine = _ModalSteps(problem, operator, schedule, gammas)
         _screened(engine, units, schedule, first, K)
         return Path(np.ascontiguousarray(engine.coefs())[:, :, None], gammas, first)
-    coefs = np.zeros((T, p, K))
+    # the kernels fill them
+    coefs, gammas = np.empty((T, p, K)), np.empty((T, m, K))
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
