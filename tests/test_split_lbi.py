@@ -125,7 +125,7 @@ def test_logistic_function_of_the_kernels(size, rng):
     (60, 100, 0.3, "fused+identity"),
 ])  # fmt: skip
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize("few", [32, 400])
+@pytest.mark.parametrize("few", [32, 1000])
 def test_working_set_misses_nothing(n, p, nu, kind, grouped, few, rng, monkeypatch):
     """Large enough for most rows to stay outside the working set, or that of the kernel, for most of the time."""
     X, y = random_problem(rng, "squared", n, p, signal=10)
@@ -146,7 +146,7 @@ def test_working_set_misses_nothing(n, p, nu, kind, grouped, few, rng, monkeypat
 
         monkeypatch.setattr(engine, "advance", spy)
     path = split_lbi_path(X, y, D=given, nu=nu, kappa=8, t_ratio=8, n_times=20, groups=groups)
-    if few == 400 and n > p and not grouped:
+    if few == 1000 and n > p and not grouped:
         assert sizes == [m]
     elif few == 32:
         assert len(sizes) > 10 and np.median(sizes) < 0.8 * m

@@ -21,8 +21,8 @@ from ._chain import iterate_chain, segment_means
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of, split_eigenbasis
 
 NO_UNITS = np.empty(0, dtype=np.intp)
-# Rows that a kernel which passes over what is idle is given all at once.
-FEW = 400
+# As many rows as are given all at once to a kernel which passes over what is idle.
+FEW = 1000
 
 
 class Units:
@@ -156,8 +156,8 @@ def _screened(engine, units, schedule, first, K):
     chosen, W = [], np.empty(0, dtype=np.intp)
     g = np.zeros((0, K), order="F")
     rate = engine.rates()
-    # the kernels step all rows of a unit
-    few = FEW if engine.sorts and units.members is None else 32
+    # the kernels step all rows of units
+    few = units.count if engine.sorts and units.members is None and units.count <= FEW else 32
     k = place = 0
     last = int(schedule.recorded[-1])
     drift, taken = 0.0, 0
