@@ -47,9 +47,7 @@ static void chain_entries(const double *g, uint64_t *outside, ptrdiff_t *first, 
 /* Entries in a register, and steps in a pass, as many as there are registers for what they hold. */
 #define LANES_avx2 4
 #define LANES_avx512 8
-#ifndef STEPS_avx2
 #define STEPS_avx2 4
-#endif
 #define STEPS_avx512 8
 
 /* Of a row and the row before, what is needed until the row after comes. */
@@ -161,7 +159,7 @@ static inline void IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, 
 }
 
 #define STAGE_(s)                                                                                                      \
-    if (s < IN_SET(STEPS)) {                                                                                                   \
+    if (s < IN_SET(STEPS)) {                                                                                           \
         IN_SET(chain_stage)(c, &h##s, &b, &z, rate, kappa, at - s * STRETCHES, k + s, gappy, tridiagonal);             \
         if (note == s) {                                                                                               \
             STORE(c->noted_b + at - s * STRETCHES, b);                                                                 \
