@@ -92,19 +92,22 @@ class SplitProblem:
         problem, scale = self.problem, self.problem.scale
         with np.errstate(over="ignore", invalid="ignore"):
             found = run(problem, self.operator, self.units, schedule)
-        check_finite(found.coefs, found.gammas)
         with np.errstate(over="ignore"):
             times = schedule.times / scale
             entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
-        coefs = _public(found.coefs, scale, dtype)
-        intercepts = _public(problem.intercepts(found.coefs), scale, dtype)
+            intercepts = problem.intercepts(found.coefs) * scale
+            # in place: new memory costs more than the product
+            for values in [found.coefs] if found.gammas is found.coefs else [found.coefs, found.gammas]:
+                np.multiply(values, scale, out=values)
+        check_finite(found.coefs, found.gammas)
+        coefs, intercepts = _public(found.coefs, dtype), _public(intercepts, dtype)
         if self.operator is None:
             # b is gamma
             gammas, coefs_sparse, intercepts_sparse = coefs, coefs, intercepts
         else:
             projected = sparse_estimates(self.operator, found)
-            gammas, coefs_sparse = _public(found.gammas, scale, dtype), _public(projected, scale, dtype)
-            intercepts_sparse = _public(problem.intercepts(projected), scale, dtype)
+            gammas, coefs_sparse = _public(found.gammas, dtype), _public(projected, dtype)
+            intercepts_sparse = _public(problem.intercepts(projected, scale), dtype)
         check_times(times)
         out = Bunch(
             times=times,
@@ -118,7 +121,7 @@ class SplitProblem:
             step=float(schedule.step) / float(scale),
             n_steps=schedule.recorded.copy(),
         )
-        check_finite(out.coefs, out.gammas, out.intercepts)
+        check_finite(out.intercepts, *([] if dtype == np.float64 else [out.coefs, out.gammas]))
         return out
 
     def folds(self, splits):
@@ -161,13 +164,13 @@ class SplitProblem:
         return v @ (np.logaddexp.reduce(scores, axis=2) - (scores * Y[:, None]).sum(axis=2))
 
 
-def _public(values, scale, dtype):
-    """(n_times, ..., K) as (..., n_times) for one column and (K, ..., n_times) for several, in the user's units."""
+def _public(values, dtype):
+    """(n_times, ..., K) as (..., n_times) for one column and (K, ..., n_times) for several."""
     values = np.moveaxis(values, 0, -1)
     values = values[..., 0, :] if values.shape[-2] == 1 else np.moveaxis(values, -2, 0)
     with np.errstate(over="ignore", invalid="ignore"):
         # in the memory order of the kernels: what is read most is a column, the coefficients at a time
-        return np.multiply(values, scale, dtype=dtype, casting="same_kind")
+        return values.astype(dtype, copy=False)
 
 
 def check_finite(*arrays):

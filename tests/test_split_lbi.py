@@ -125,14 +125,16 @@ def test_logistic_function_of_the_kernels(size, rng):
     (60, 100, 0.3, "fused+identity"),
 ])  # fmt: skip
 @pytest.mark.parametrize("grouped", [False, True])
-def test_working_set_misses_nothing(n, p, nu, kind, grouped, rng, monkeypatch):
-    """Large enough for most rows to stay outside the working set for most of the time."""
+@pytest.mark.parametrize("few", [32, 1000])
+def test_working_set_misses_nothing(n, p, nu, kind, grouped, few, rng, monkeypatch):
+    """Large enough for most rows to stay outside the working set, or that of the kernel, for most of the time."""
     X, y = random_problem(rng, "squared", n, p, signal=10)
     given, D = operator(kind, rng, p)
     m = p if D is None else len(D)
     groups = rng.permutation(m) // 2 if grouped else None
     sizes = []
     monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: True)
+    monkeypatch.setattr(bregman, "FEW", few)
     for engine in (bregman._GramSteps, bregman._ModalSteps):
         # as if to look at the rows outside cost nothing
         monkeypatch.setattr(engine, "look", property(lambda self: 0.0, lambda self, value: None), raising=False)
@@ -144,7 +146,10 @@ def test_working_set_misses_nothing(n, p, nu, kind, grouped, rng, monkeypatch):
 
         monkeypatch.setattr(engine, "advance", spy)
     path = split_lbi_path(X, y, D=given, nu=nu, kappa=8, t_ratio=8, n_times=20, groups=groups)
-    assert len(sizes) > 10 and np.median(sizes) < 0.8 * m
+    if few == 1000 and n > p and not grouped:
+        assert sizes == [m]
+    elif few == 32:
+        assert len(sizes) > 10 and np.median(sizes) < 0.8 * m
     assert_same(path, literal(path, X, y, D, nu, groups=groups))
 
 
@@ -156,16 +161,22 @@ def test_working_set_of_the_logistic_losses_misses_nothing(loss, rng):
 
 
 @pytest.mark.parametrize("p", [3, 60, 1001])
-@pytest.mark.parametrize("options", [dict(), dict(fit_intercept=True), dict(start="first_entry")])
+@pytest.mark.parametrize(
+    "options", [dict(), dict(fit_intercept=True), dict(start="first_entry"), dict(n_times=150), dict(n_times=2)]
+)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_chains(p, options, weighted, rng, monkeypatch):
-    """Differences of neighbours and a tridiagonal Hessian have a kernel of their own, here for tiles of all sizes."""
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_chains(p, options, weighted, neighbours, rng, monkeypatch):
+    """Differences of neighbours and a tridiagonal Hessian have a kernel of their own, for chains of all lengths."""
     calls = []
     kernel = bregman.iterate_chain
     monkeypatch.setattr(bregman, "iterate_chain", lambda *arguments: calls.append(1) or kernel(*arguments))
     monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: False)
     y = np.sqrt(p) * (np.resize(np.repeat(3 * rng.normal(size=5), p // 5 + 1), p) + rng.normal(size=p))
     X = sparse.diags_array(np.sqrt(p) * rng.uniform(1, 2, p), format="csr")
+    if neighbours:
+        below = 0.3 * np.sqrt(p) * rng.normal(size=p - 1)
+        X = sparse.csr_array(X + sparse.diags_array(below, offsets=-1, shape=(p, p)))
     s = rng.uniform(0.3, 2, p) if weighted else None
     options = dict(D="fused", fit_intercept=False, sample_weight=s, kappa=4, t_ratio=10, n_times=10) | options
     path = split_lbi_path(X, y, **options)

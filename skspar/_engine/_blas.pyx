@@ -7,6 +7,7 @@ alternate between the two libraries hold each other up (measured: ten times slow
 import numpy as np
 
 from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
+from scipy.linalg.cython_lapack cimport dsyevd
 
 
 def _fitting(M):
@@ -122,3 +123,23 @@ cdef _self_product(const double[:, :] A, double[::1, :] out):
             dsyrk("L", "N", &p, &n, &one, <double *> &A[0, 0], &lead, &one, &out[0, 0], &p)
         else:
             dsyrk("L", "T", &p, &n, &one, <double *> &A[0, 0], &lead, &one, &out[0, 0], &p)
+
+
+def eigenbasis(A):
+    """Eigenvalues, increasing, and eigenvectors of a finite symmetric matrix, without the GIL."""
+    cdef int n = <int> len(A), info, some = -1, few = -1
+    values, vectors = np.empty(n), np.array(A, dtype=np.float64, order="F")
+    if n <= 1:
+        # old SciPy gives LAPACK too little memory for a single number
+        return vectors.ravel(), np.ones((n, n), order="F")
+    cdef double[::1] values_ = values, work = np.empty(1)
+    cdef double[::1, :] vectors_ = vectors
+    cdef int[::1] more = np.empty(1, dtype=np.intc)
+    dsyevd("V", "L", &n, &vectors_[0, 0], &n, &values_[0], &work[0], &some, &more[0], &few, &info)
+    some, few = <int> work[0], more[0]
+    work, more = np.empty(some), np.empty(few, dtype=np.intc)
+    with nogil:
+        dsyevd("V", "L", &n, &vectors_[0, 0], &n, &values_[0], &work[0], &some, &more[0], &few, &info)
+    if info != 0:
+        raise np.linalg.LinAlgError(f"dsyevd did not converge ({info})")
+    return values, vectors

@@ -13,7 +13,6 @@ As long as the drift stays within its limit, none of the other rows can have bec
 import numpy as np
 
 from libc.math cimport exp, fabs, log, sqrt
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm, dswap
 from scipy.linalg.cython_lapack cimport dposv
@@ -35,11 +34,6 @@ cdef extern from "_bregman_loops.h" nogil:
     void logistic(
         const double *, const double *, const double *, double, double *, double *, double *, Py_ssize_t
     )
-    int chain_edges(
-        const double *, const double *, double *, double *, const uint64_t *, double, double, Py_ssize_t
-    )
-    void chain_sides(double *, const double *, const double *, Py_ssize_t)
-    void chain_nodes(double *, const double *, const double *, const double *, double, Py_ssize_t)
 
 
 cdef enum:
@@ -575,7 +569,7 @@ def iterate_gram(
                 for j in range(near):
                     gradient[j] = q[j]
                 add_columns(&gradient[0], &G[0, 0], lead, near, NULL, &g[0], -1.0, s)
-                if near < w:
+                if sorting:
                     away = _away(&g[0], &near_start[0], &near_origin[0], &gradient[0], near)
                     stale = taken >= horizon or near_drift + away > near_limit
             if stale:
@@ -656,9 +650,9 @@ cdef void _catch_up(
 
 
 def iterate_modal(
-    const double[::1, :] P, const double[::1] values, const double[::1] q, bint thin, double nu, double kappa,
+    double[::1, :] P, const double[::1] values, const double[::1] q, bint thin, double nu, double kappa,
     double delta, const Py_ssize_t[::1] unit_ptr, const Py_ssize_t[::1] unit_rows, double[::1] a, double[::1] e,
-    double[::1] c, double[::1] z, double[::1] g, double[::1] total, const Py_ssize_t[::1] index,
+    double[::1] c, double[::1] z, double[::1] g, double[::1] total, Py_ssize_t[::1] index,
     Py_ssize_t[::1] first, const Py_ssize_t[::1] recorded, double[:, ::1] out_modes, double[:, ::1] out_rest,
     double[:, :, ::1] out_g, Py_ssize_t k, Py_ssize_t place, Py_ssize_t limit, double drift_limit,
 ):
@@ -667,15 +661,27 @@ def iterate_modal(
     The leading rows and columns of P are ``V'd`` for the working set's rows d of D. In the basis of X'VX + D'D / nu,
     with eigenvalues ``values``, b = V a. With ``thin``, D is the identity and V spans only the rows of X, with the
     eigenvalues of X'VX: then b = V e + c, where c is zero off the working set. ``total`` receives the sum of a, or e,
-    before each step taken.
+    before each step taken. Unless there are units, or ``thin``, the working set is reordered as in `iterate_gram`.
     """
     cdef Py_ssize_t r = a.shape[0], w = z.shape[0], i, j, last = recorded[recorded.shape[0] - 1]
-    cdef Py_ssize_t lead = P.shape[0]
+    cdef Py_ssize_t lead = P.shape[0], s, near, taken = 0, horizon = 64
     cdef double[::1] pull = np.zeros(r), gap = np.zeros(w), o = e if thin else a, origin = np.array(o)
+    cdef double[::1] some = np.zeros(r), near_origin = np.array(o)
+    # how far a row's z may go in a step for each unit of distance
+    cdef double[::1] reach = delta / nu * np.sqrt(np.einsum("ij,ij->j", P[:, :w], P[:, :w]))
     cdef double drift = 0.0, away, x, rate = delta / nu, quick = kappa * delta
-    cdef double slow = kappa * delta / nu
-    cdef bint watch = drift_limit < 1e300
+    cdef double slow = kappa * delta / nu, near_drift = 0.0, near_limit = 0.0, expected, slack
+    cdef bint watch = drift_limit < 1e300, sorting = unit_ptr.shape[0] == 0 and not thin and w > 0, stale = sorting
+    cdef double *vectors[4]
+    if w:
+        vectors[0], vectors[1], vectors[2], vectors[3] = &z[0], &g[0], &gap[0], &reach[0]
     with nogil:
+        s = near = 0 if sorting else w
+        if sorting:
+            for j in range(w):
+                if g[j] != 0.0:
+                    _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                    s += 1
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
                 for i in range(r):
@@ -687,17 +693,42 @@ def iterate_modal(
                 place += 1
             if k >= last or k >= limit:
                 break
+            away = 0.0
+            if sorting and not stale:
+                away = sqrt(distance(NULL, &o[0], &near_origin[0], &o[0], &near_origin[0], r))
+                stale = taken >= horizon or near_drift + away > near_limit
+            if stale:
+                _follow(P, z, some, near, rate, taken, &gap[0])
+                # twice the drift that the last steps let expect
+                expected = 2.0 * near_drift * (<double> horizon / taken) ** 2 if taken else 0.0
+                dots(&gap[s], &P[0, s], lead, r, &o[0], w - s)
+                near, near_limit = s, 1e299
+                for j in range(s, w):
+                    slack = 1.0 - 1e-9 - max(fabs(z[j]), fabs(z[j] + horizon * rate * gap[j]))
+                    if slack <= reach[j] * expected:
+                        _exchange_columns(&P[0, 0], lead, j, near, vectors, 4, &index[0])
+                        near += 1
+                    elif reach[j] > 0.0 and slack < near_limit * reach[j]:
+                        near_limit = slack / reach[j]
+                for i in range(r):
+                    near_origin[i], some[i] = o[i], 0.0
+                stale, taken, near_drift, away = False, 0, 0.0, 0.0
+            near_drift += away
             if watch:
                 away = sqrt(distance(NULL, &o[0], &origin[0], &o[0], &origin[0], r))
                 if drift + away > drift_limit:
                     break
                 drift += away
                 add(&total[0], &o[0], r)
+            if near < w:
+                add(&some[0], &o[0], r)
             memcpy(&pull[0], &q[0], r * sizeof(double))
-            if w:
-                both_products(&pull[0], &gap[0], &P[0, 0], lead, r, &g[0], 1.0 / nu, &o[0], w)
-                for j in range(w):
+            if s:
+                both_products(&pull[0], &gap[0], &P[0, 0], lead, r, &g[0], 1.0 / nu, &o[0], s)
+                for j in range(s):
                     gap[j] -= g[j]
+            if s < near:
+                dots(&gap[s], &P[0, s], lead, r, &o[0], near - s)
             if thin:
                 for i in range(r):
                     e[i] -= quick * (values[i] * a[i] - q[i]) + slow * e[i]
@@ -706,163 +737,53 @@ def iterate_modal(
                     c[j] -= slow * (x - g[j])
                     gap[j] += x
             relax(&a[0], &values[0], &pull[0], quick, slow if thin else 0.0, r)
-            if w:
-                _advance(&z[0], &g[0], &gap[0], rate, w, 1, unit_ptr, unit_rows, kappa)
+            if near:
+                _advance(&z[0], &g[0], &gap[0], rate, near, 1, unit_ptr, unit_rows, kappa)
             k += 1
-            _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
+            taken += 1
+            if sorting:
+                j = 0
+                while j < s:
+                    if g[j] == 0.0:
+                        s -= 1
+                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                    else:
+                        j += 1
+                for j in range(s, near):
+                    if g[j] != 0.0:
+                        if first[index[j]] < 0:
+                            first[index[j]] = k
+                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
+                        s += 1
+            else:
+                _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
+        if sorting:
+            _follow(P, z, some, near, rate, taken, &gap[0])
     return k, place, drift
 
 
-cdef enum:
-    # rows that stay in the fastest cache while several steps pass over them, and how many these are
-    TILE = 512
-    AHEAD = 32
-    ROOM = TILE + 2 * AHEAD + 32
-
-
-cdef struct Chain:
-    Py_ssize_t p
-    const double *keep
-    const double *side
-    const double *constant
-    double rate
-    double kappa
-    bint tridiagonal
-
-
-cdef inline double *_line(double *memory) noexcept nogil:
-    """The second line of the cache that begins in some memory."""
-    return <double *> ((<size_t> memory + 127) & ~<size_t> 63)
-
-
-cdef void _chain_tile(
-    Chain chain, Py_ssize_t start, Py_ssize_t steps, Py_ssize_t k, const double *b, const double *z, double *b_new,
-    double *z_new, uint64_t *outside, Py_ssize_t *first
+cdef void _exchange_columns(
+    double *P, Py_ssize_t lead, Py_ssize_t i, Py_ssize_t j, double **vectors, Py_ssize_t n_vectors, Py_ssize_t *index
 ) noexcept nogil:
-    """Some steps from the k-th on of the rows of a tile, from copies of what their values depend on."""
-    # rows are counted from ``low``, a multiple of eight as the tile's start is, and so are loops, for the sake of lines
-    # of the cache: what is computed too much is not read
-    cdef Py_ssize_t p = chain.p, stop = min(p, start + TILE), low = max(0, start - steps - 8) & ~<Py_ssize_t> 7
-    cdef Py_ssize_t high = min(p, stop + steps), mine = min(stop, p - 1), i, left, node, last_node, edge, last_edge
-    cdef double nodes[ROOM]
-    cdef double duals[ROOM]
-    cdef double others[ROOM]
-    cdef double gaps[ROOM]
-    cdef double constants[ROOM]
-    cdef uint64_t watched[ROOM]
-    cdef const double *constant
-    # with zeros before and after
-    cdef double *x = _line(nodes)
-    cdef double *dual = _line(duals)
-    cdef double *other = _line(others)
-    cdef double *gap = _line(gaps)
-    cdef double *more = _line(constants)
-    cdef uint64_t *watch = <uint64_t *> _line(<double *> watched)
-    memset(nodes, 0, sizeof(nodes))
-    memset(gaps, 0, sizeof(gaps))
-    memset(watched, 0, sizeof(watched))
-    memcpy(x, b + low, (high - low) * sizeof(double))
-    memcpy(dual, z + low, (min(high, p - 1) - low) * sizeof(double))
-    if k > 0:
-        memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
-    for left in range(steps - 1, -1, -1):
-        node, last_node = max(start - left - low, 0), min(stop + left, p) - low
-        edge, last_edge = max(node - 1, 0) & ~<Py_ssize_t> 7, min(last_node, p - 1 - low)
-        node &= ~<Py_ssize_t> 7
-        if chain_edges(
-            x + edge, dual + edge, other + edge, gap + edge, watch + edge, chain.rate, chain.kappa, last_edge - edge
-        ):
-            for i in range(start, mine):
-                if watch[i - low] and fabs(dual[i - low]) > chain.kappa:
-                    watch[i - low] = outside[i] = 0
-                    first[i] = k + steps - 1 - left
-        if k == 0 and left == steps - 1:
-            # not before the first step
-            memcpy(watch + (start - low), outside + start, (mine - start) * sizeof(uint64_t))
-        constant = chain.constant + low + node
-        if chain.tridiagonal:
-            memcpy(more, constant, (last_node - node) * sizeof(double))
-            chain_sides(more, chain.side + low + node, x + node, last_node - node)
-            constant = more
-        chain_nodes(x + node, gap + node, chain.keep + low + node, constant, chain.rate, last_node - node)
-        dual, other = other, dual
-    memcpy(b_new + start, x + (start - low), (stop - start) * sizeof(double))
-    memcpy(z_new + start, dual + (start - low), (mine - start) * sizeof(double))
+    """Exchange two rows of the working set in the columns of a matrix, in vectors, and in the index."""
+    cdef int size = <int> lead, one = 1
+    cdef Py_ssize_t k
+    if i == j:
+        return
+    dswap(&size, P + i * lead, &one, P + j * lead, &one)
+    for k in range(n_vectors):
+        vectors[k][i], vectors[k][j] = vectors[k][j], vectors[k][i]
+    index[i], index[j] = index[j], index[i]
 
 
-def iterate_chain(
-    const double[::1] diagonal, const double[::1] off, const double[::1] mean, const double[::1] q, double nu,
-    double kappa, double delta, const double[::1] b, const double[::1] z, Py_ssize_t[::1] first,
-    const Py_ssize_t[::1] recorded, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
-):
-    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours, from b and z.
-
-    The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less ``mean mean'``.
-    """
-    cdef Py_ssize_t p = b.shape[0], m = p - 1, k = 0, place = 0, i, start, steps
-    cdef Py_ssize_t last = recorded[recorded.shape[0] - 1]
-    cdef double quick = kappa * delta, x
-    cdef bint centred = np.any(mean)
-    # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
-    cdef double[::1] nodes = np.array(b), nodes_after = np.empty(p)
-    cdef double[::1] duals = np.append(np.multiply(z, kappa), 0.0), duals_after = np.zeros(p)
-    cdef double[::1] keep = aligned(p, 1)[:, 0], constant = aligned(p, 1)[:, 0]
-    # what is before the first and after the last is read, times zero
-    cdef double[::1] side = np.concatenate(([0.0], -quick * np.asarray(off), [0.0]))
-    cdef uint64_t[::1] outside = np.full(p, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
-    cdef Chain chain
-    chain.p, chain.rate, chain.kappa = p, quick / nu, kappa
-    chain.keep, chain.side, chain.constant = &keep[0], &side[0], &constant[0]
-    chain.tridiagonal = np.any(off)
-    for i in range(p):
-        keep[i], constant[i] = 1.0 - quick * diagonal[i], quick * q[i]
-    with nogil:
-        while True:
-            while place < recorded.shape[0] and recorded[place] == k:
-                for i in range(p):
-                    out_b[place, i, 0] = nodes[i]
-                for i in range(m):
-                    out_g[place, i, 0] = duals[i] - max(-kappa, min(kappa, duals[i]))
-                place += 1
-            if k == last:
-                break
-            steps = min(<Py_ssize_t> (1 if centred else AHEAD), recorded[place] - k)
-            start = 0
-            while start < p:
-                _chain_tile(
-                    chain, start, steps, k, &nodes[0], &duals[0], &nodes_after[0], &duals_after[0], &outside[0],
-                    &first[0]
-                )
-                start += TILE
-            if centred:
-                x = 0.0
-                for i in range(p):
-                    x += mean[i] * nodes[i]
-                x *= quick
-                for i in range(p):
-                    nodes_after[i] += x * mean[i]
-            nodes, nodes_after = nodes_after, nodes
-            duals, duals_after = duals_after, duals
-            k += steps
-        for i in range(m):
-            if last > 0 and outside[i] and fabs(duals[i]) > kappa:
-                first[i] = last
-    return k
-
-
-def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):
-    """Means of values (T, p, K), over the second axis, between the places where breaks (T, p - 1, K) are not zero."""
-    cdef Py_ssize_t t, c, i, j, start
-    cdef double total
-    with nogil:
-        for t in range(values.shape[0]):
-            for c in range(values.shape[2]):
-                start, total = 0, 0.0
-                for i in range(values.shape[1]):
-                    total += values[t, i, c]
-                    if i == values.shape[1] - 1 or breaks[t, i, c] != 0.0:
-                        # an entry on its own keeps its value to the last bit
-                        total /= i + 1 - start
-                        for j in range(start, i + 1):
-                            out[t, j, c] = total
-                        start, total = i + 1, 0.0
+cdef void _follow(
+    double[::1, :] P, double[::1] z, const double[::1] some, Py_ssize_t near, double rate, Py_ssize_t taken,
+    double *seen
+) noexcept nogil:
+    """Bring z from ``near`` on up to date; ``some`` sums the coefficients before each of the steps taken."""
+    cdef Py_ssize_t j, w = z.shape[0]
+    if taken == 0 or near == w:
+        return
+    dots(seen + near, &P[0, near], P.shape[0], some.shape[0], &some[0], w - near)
+    for j in range(near, w):
+        z[j] += rate * seen[j]

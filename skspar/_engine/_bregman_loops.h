@@ -24,9 +24,6 @@ typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
 #define move_and_shrink BEST(move_and_shrink)
 #define distance BEST(distance)
 #define logistic BEST(logistic)
-#define chain_edges BEST(chain_edges)
-#define chain_sides BEST(chain_sides)
-#define chain_nodes BEST(chain_nodes)
 
 #else
 
@@ -259,45 +256,6 @@ static void IN_SET(logistic)(const double *restrict eta, const double *restrict 
         sums[0] += s[t];
         sums[1] += h[t];
     }
-}
-
-/* For the differences of neighbours, gap = b[i + 1] - b[i] - g and z_new = z + rate * gap, with g = z less z clipped to
-   [-kappa, kappa]; whether a g is not zero where the bits of ``outside`` are set. */
-ATTRIBUTES
-static int IN_SET(chain_edges)(const double *restrict b, const double *restrict z, double *restrict z_new,
-                               double *restrict gap, const uint64_t *restrict outside, double rate, double kappa,
-                               ptrdiff_t n)
-{
-    uint64_t found = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const double low = z[i] < -kappa ? -kappa : z[i];
-        const double g = z[i] - (low > kappa ? kappa : low);
-        const double d = (b[i + 1] - b[i]) - g;
-        uint64_t bits;
-        memcpy(&bits, &g, sizeof bits);
-        found |= bits & outside[i];
-        gap[i] = d;
-        z_new[i] = z[i] + rate * d;
-    }
-    return found != 0;
-}
-
-/* out += side[i] b[i - 1] + side[i + 1] b[i + 1]. */
-ATTRIBUTES
-static void IN_SET(chain_sides)(double *restrict out, const double *restrict side, const double *restrict b,
-                                ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] += side[i] * b[i - 1] + side[i + 1] * b[i + 1];
-}
-
-/* b = keep b + constant + rate (gap - gap before). */
-ATTRIBUTES
-static void IN_SET(chain_nodes)(double *restrict b, const double *restrict gap, const double *restrict keep,
-                                const double *restrict constant, double rate, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        b[i] = (keep[i] * b[i] + constant[i]) + rate * (gap[i] - gap[i - 1]);
 }
 
 #endif

@@ -33,15 +33,15 @@
 #undef ATTRIBUTES
 
 #define SET avx512
-#define ATTRIBUTES __attribute__((target("avx512f,fma,prefer-vector-width=512")))
+#define ATTRIBUTES __attribute__((target("avx512f,avx512dq,fma,prefer-vector-width=512")))
 #include LOOPS
 #undef SET
 #undef ATTRIBUTES
 
 #define BEST(name)                                                                                                     \
-    (__builtin_cpu_supports("avx512f")                                      ? name##_avx512                            \
-     : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_avx2                                   \
-                                                                            : name##_baseline)
+    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? name##_avx512                           \
+     : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")       ? name##_avx2                             \
+                                                                             : name##_baseline)
 #else
 #define BEST(name) name##_baseline
 #endif

@@ -13,13 +13,16 @@ squared loss in the eigenbasis of the Hessian in b, where a step is diagonal and
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from ._blas import product
-from ._bregman import aligned, iterate_chain, iterate_gram, iterate_modal, iterate_plain, iterate_split, segment_means
-from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of
+from ._bregman import aligned, iterate_gram, iterate_modal, iterate_plain, iterate_split
+from ._chain import iterate_chain, segment_means
+from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of, split_eigenbasis
 
 NO_UNITS = np.empty(0, dtype=np.intp)
+# As many rows as are given all at once to a kernel which passes over what is idle.
+FEW = 1000
 
 
 class Units:
@@ -92,25 +95,26 @@ def run(problem, operator, units, schedule):
     first = np.full(m, -1, dtype=np.intp)
     if schedule.still is not None:
         return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
-    gammas = np.zeros((T, m, K))
     if operator is None:
+        gammas = np.zeros((T, m, K))
         by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
         engine = (_GramSteps if by_gram else _ResidualSteps)(problem, schedule, gammas)
         _screened(engine, units, schedule, first, K)
         return Path(gammas, gammas, first)
     if _eigenbasis_pays(problem, operator, int(schedule.recorded[-1])):
+        gammas = np.zeros((T, m, K))
         engine = _ModalSteps(problem, operator, schedule, gammas)
         _screened(engine, units, schedule, first, K)
         return Path(np.ascontiguousarray(engine.coefs())[:, :, None], gammas, first)
-    coefs = np.zeros((T, p, K))
+    # the kernels fill them
+    coefs, gammas = np.empty((T, p, K)), np.empty((T, m, K))
     b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
     g = units.shrink(z, schedule.kappa)
     b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
-    chain = _chain(problem, operator, units)
-    if chain is not None:
+    if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
         iterate_chain(
-            *chain, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0], z[:, 0], first,
-            schedule.recorded, coefs, gammas,
+            *problem.bands, problem.x_mean, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0],
+            z[:, 0], first, schedule.recorded, coefs, gammas,
         )  # fmt: skip
         return Path(coefs, gammas, first)
     iterate_split(
@@ -119,16 +123,6 @@ def run(problem, operator, units, schedule):
         b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
     )  # fmt: skip
     return Path(coefs, gammas, first)
-
-
-def _chain(problem, operator, units):
-    """Diagonals and mean of X'VX if D takes differences of neighbours and it is tridiagonal, else None."""
-    if problem.loss != "squared" or not problem.is_sparse or not operator.is_chain or units.members is not None:
-        return None
-    gram = sparse.coo_array(problem.X.T @ sparse.diags_array(problem.v) @ problem.X)
-    if np.any(np.abs(gram.row - gram.col) > 1):
-        return None
-    return gram.diagonal(), gram.diagonal(1), problem.x_mean
 
 
 def _eigenbasis_pays(problem, operator, n_steps):
@@ -148,7 +142,8 @@ def _screened(engine, units, schedule, first, K):
     """Steps on a working set of units, those nonzero or soon to be so; the others are caught up with now and then.
 
     An engine has the state of the working set; ``rates()``, the change of every row of z in a step, once all rows are
-    caught up; and what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly.
+    caught up; what this costs, ``look``, and a step for each row, ``per_row``, in nanoseconds, roughly; and whether its
+    kernel itself passes over what is idle, ``sorts``.
     """
     m, kappa = units.n_rows, schedule.kappa
     z = np.zeros((m, K), order="F")
@@ -161,13 +156,15 @@ def _screened(engine, units, schedule, first, K):
     chosen, W = [], np.empty(0, dtype=np.intp)
     g = np.zeros((0, K), order="F")
     rate = engine.rates()
+    # the kernels step all rows of units
+    few = units.count if engine.sorts and units.members is None and units.count <= FEW else 32
     k = place = 0
     last = int(schedule.recorded[-1])
     drift, taken = 0.0, 0
     while True:
         # go on for as long as to look at the others costs a quarter of the steps, unless too many would have to join
         horizon = max(8, int(4.0 * engine.look / (300.0 + engine.per_row * len(W))))
-        most = max(32, len(chosen) // 2)
+        most = max(few, len(chosen) // 2)
         late = outside
         while outside.sum() > most:
             grown = 2.0 * drift * (horizon / taken) ** 2 if taken else 0.0
@@ -223,6 +220,7 @@ class _GramSteps:
         self.problem, self.out = problem, out
         self.kappa, self.delta = schedule.kappa, schedule.step
         self.whole = problem.prefers_gram
+        self.sorts = self.whole
         self.look = 2e5 + problem.p * (problem.p if self.whole else problem.n)
         self.per_row = 0.04 * min(problem.p, problem.n)
         norms = np.sqrt(np.maximum(np.diag(problem.gram), 0.0)) if self.whole else problem.column_norms()
@@ -258,7 +256,7 @@ class _GramSteps:
 class _ResidualSteps:
     """The plain iteration for any loss, by the columns of the working set."""
 
-    lets_go = True
+    lets_go, sorts = True, False
 
     def __init__(self, problem, schedule, out):
         self.problem, self.out = problem, out
@@ -311,9 +309,9 @@ class _ModalSteps:
             keep = sizes > 1e-13 * sizes[0]
             self.values, self.V = sizes[keep] ** 2, np.asfortranarray(V[keep].T)
         else:
-            self.values, V = linalg.eigh(problem.gram + (self.D.T @ self.D).toarray() / self.nu)
-            self.V = np.asfortranarray(V)
+            self.values, self.V = split_eigenbasis(problem, operator, self.nu)
         r, T = len(self.values), len(schedule.recorded)
+        self.sorts = not self.thin
         self.look, self.per_row = 2e5 + r * problem.p, 0.3 * r
         self.reach = self.delta / self.nu * operator.row_norms
         self.q = product(self.V.T, problem.q[:, 0])

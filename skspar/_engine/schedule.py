@@ -6,8 +6,8 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
 
-from .smooth import CURVATURE
-from .split_operator import top_eigenvalue
+from .smooth import CURVATURE, split_eigenbasis
+from .split_operator import EXACT_NORM, top_eigenvalue
 
 # Largest order of a dense matrix that is factored for the solution at gamma = 0.
 DENSE_ORDER = 1500
@@ -44,28 +44,45 @@ class TooManySteps(ValueError):
 
 def solution_at_zero(problem, operator, nu):
     """b that minimises ``L(b) + ||D b||^2 / (2 nu)``, (p, K): what b tends to as long as gamma is zero."""
+    if problem.loss == "squared" and operator.is_chain and problem.bands is not None:
+        b = _solve_bands(problem, nu)
+        if b is not None:
+            return b[:, None]
     D = operator.matrix
     penalty = (D.T @ D) / nu
-    if problem.loss == "squared":
-        return _solve(problem, penalty, problem.q[:, 0])[:, None]
-    return _newton(problem, penalty)
-
-
-def _solve(problem, penalty, right):
-    """``(X'WX + penalty)^-1 right`` of least norm, where the loss is squared."""
-    p = problem.p
+    if problem.loss != "squared":
+        return _newton(problem, penalty)
+    p, q = problem.p, problem.q[:, 0]
     if p <= DENSE_ORDER and not (problem.is_sparse and p > 300):
-        H = problem.gram + penalty.toarray()
-        return _least_norm(H, right)
+        values, vectors = split_eigenbasis(problem, operator, nu)
+        # of least norm, where there are several
+        keep = values > p * np.finfo(np.float64).eps * max(values[-1], 0.0)
+        return vectors[:, keep] @ ((vectors[:, keep].T @ q) / values[keep])[:, None]
     H = LinearOperator((p, p), matvec=lambda b: problem.hessian_times(b) + penalty @ b, dtype=np.float64)
-    return cg(H, right, rtol=1e-12, atol=0.0, maxiter=10 * p)[0]
+    return cg(H, q, rtol=1e-12, atol=0.0, maxiter=10 * p)[0][:, None]
 
 
-def _least_norm(H, right):
-    """Solution of least norm of a positive semidefinite system that has one."""
-    values, vectors = linalg.eigh(H)
-    keep = values > len(H) * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    return vectors[:, keep] @ ((vectors[:, keep].T @ right) / values[keep])
+def _solve_bands(problem, nu):
+    """The solution where the Hessian is tridiagonal but for its mean; None where it is singular, or nearly so."""
+    diagonal, off = problem.bands
+    if diagonal.mean() < 1e-8 / nu:
+        # X hardly sees the constants, which the differences do not see at all
+        return None
+    ends = np.full(problem.p, 2.0 / nu)
+    ends[[0, -1]] = 1.0 / nu
+    mean, q = problem.x_mean, problem.q[:, 0]
+    centred = bool(np.any(mean))
+    try:
+        bands = np.vstack([np.append(0.0, off - 1.0 / nu), diagonal + ends])
+        found = linalg.solveh_banded(bands, np.column_stack([q, mean]) if centred else q)
+    except linalg.LinAlgError:
+        return None
+    if not centred:
+        return found
+    # Sherman, Morrison
+    b, u = found.T
+    rest = 1.0 - mean @ u
+    return b + u * ((mean @ b) / rest) if rest > 1e-6 else None
 
 
 def _newton(problem, penalty, tol=1e-5, max_iter=50):
@@ -201,6 +218,9 @@ def transferred(schedule, problem, other, operator):
 
 def hessian_bound(problem, operator, nu):
     """An upper bound of the largest eigenvalue of the Hessian of the problem in b and gamma."""
+    if operator is not None and operator.is_identity and problem.loss == "squared" and problem.p <= EXACT_NORM:
+        # the eigenvalues that are needed anyway
+        return split_eigenbasis(problem, operator, nu)[0][-1] + 1.0 / nu
     top = CURVATURE[problem.loss] * problem.squared_norm()
     return top if operator is None else top + (1.0 + operator.squared_norm) / nu
 

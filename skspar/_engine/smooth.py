@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from ._blas import product, self_product
+from ._blas import eigenbasis, product, self_product
 from ._bregman import residual
 from .split_operator import EXACT_NORM, top_eigenvalue
 
@@ -66,7 +66,7 @@ class Smooth:
             self.scale = 2.0 ** float(np.clip(np.frexp(np.abs(Y).max(initial=0.0))[1], -1000, 1000))
             Y = Y / self.scale
         self.Y = np.asfortranarray(Y, dtype=np.float64)
-        self._gram = None
+        self._gram = self.eigenbasis = None
         self.at_zero, self.b0_at_zero = self.residual(np.zeros((self.n, self.K), order="F"))
         self.q = self.correlate(self.at_zero)
 
@@ -90,6 +90,13 @@ class Smooth:
     @gram.setter
     def gram(self, gram):
         self._gram = gram
+
+    @property
+    def bands(self):
+        """Diagonal and off-diagonal of X'VX, not centred, where rows of sparse X hold neighbours only; else None."""
+        if not hasattr(self, "_bands"):
+            self._bands = _bands(self.X, self.v) if self.is_sparse else None
+        return self._bands
 
     @property
     def size(self):
@@ -149,14 +156,17 @@ class Smooth:
         small = not self.is_sparse and min(self.n, self.p) <= EXACT_NORM
         return top_eigenvalue(self.hessian_times, self.p, np.sqrt(self.v)[:, None] * self.X if small else None)
 
-    def intercepts(self, coefs):
-        """Best intercepts, (n_times, K), of coefficients (n_times, p, K) in the units of the problem."""
+    def intercepts(self, coefs, unit=1.0):
+        """Best intercepts, (n_times, K), of coefficients (n_times, p, K); ``unit`` is what they were multiplied by.
+
+        Other units than those of the problem are for the squared loss only.
+        """
         if not self.fit_intercept:
             return np.zeros((len(coefs), self.K))
         constant = np.einsum("j,tjk->tk", self.constants, coefs)
         centre = np.einsum("j,tjk->tk", self.x_mean, coefs) + constant
         if self.loss == "squared":
-            return self.y_mean / self.scale - centre
+            return self.y_mean / self.scale * unit - centre
         out, b0 = np.empty((len(coefs), self.K)), self.b0_at_zero
         for t, B in enumerate(coefs):
             b0 = self.residual(self.times(np.asfortranarray(B)), b0)[1]
@@ -183,7 +193,7 @@ class MomentSmooth:
         What was subtracted from the rows because it is the same in all.
     """
 
-    loss, K, X, is_sparse, prefers_gram = "squared", 1, None, False, True
+    loss, K, X, is_sparse, prefers_gram, bands, eigenbasis = "squared", 1, None, False, True, None, None
 
     def __init__(self, weight, x_sum, y_sum, xx, xy, x_origin, y_origin, scale, constants, fit_intercept):
         self.p = self.n = len(x_sum)
@@ -202,6 +212,16 @@ class MomentSmooth:
         return top_eigenvalue(self.hessian_times, self.p, gram=self.gram)
 
     intercepts = Smooth.intercepts
+
+
+def split_eigenbasis(problem, operator, nu):
+    """Eigenvalues and eigenvectors of the Hessian in b, ``X'VX + D'D / nu``, where the loss is squared."""
+    known = problem.eigenbasis
+    if known is None or known[0] is not operator or known[1] != nu:
+        D = operator.matrix
+        H = problem.gram + (D.T @ D).toarray() / nu
+        known = problem.eigenbasis = (operator, nu, *eigenbasis(H))
+    return known[2:]
 
 
 def fold_problems(problem, splits):
@@ -232,6 +252,22 @@ def fold_problems(problem, splits):
     make = [*whole], x_origin, y_origin, problem.scale, problem.constants, problem.fit_intercept
     problem.gram = MomentSmooth(*make[0], *make[1:]).gram
     return [MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts]
+
+
+def _bands(X, v):
+    """Diagonal and off-diagonal of X'VX if each row of a CSR matrix has one or two neighbouring entries, else None."""
+    p, counts = X.shape[1], np.diff(X.indptr)
+    if counts.max(initial=0) > 2:
+        return None
+    weighted = np.repeat(v, counts) * X.data
+    diagonal, off = np.bincount(X.indices, weighted * X.data, p), np.zeros(max(p - 1, 0))
+    first = X.indptr[:-1][counts == 2]
+    if len(first):
+        ends = np.sort(np.column_stack([X.indices[first], X.indices[first + 1]]), axis=1)
+        if np.any(ends[:, 1] - ends[:, 0] != 1):
+            return None
+        off = np.bincount(ends[:, 0], weighted[first] * X.data[first + 1], p - 1)
+    return diagonal, off
 
 
 def _take_constants(X):
