@@ -150,8 +150,7 @@ class WorkingSet:
         if self.separable:
             bounds = alpha * self.part.entry_factors
             if isinstance(self._form, SparseLasso):
-                # a violation costs as much of the gap at most as the penalty has of the objective
-                return self._form.solve(bounds, 5.0 * tol, max_iter)
+                return self._form.solve(bounds, gap_target, max_iter)
             iterations = 0
             for t, lasso in enumerate(self._lasso):
                 n_iter, _ = lasso.solve(bounds, tol, max_iter)
