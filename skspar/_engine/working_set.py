@@ -98,6 +98,11 @@ class WorkingSet:
         return True
 
     @property
+    def gram_free(self):
+        """Whether groups beside the active ones cost next to nothing."""
+        return isinstance(self._form, SparseLasso)
+
+    @property
     def n_active(self):
         """How many groups have a nonzero coefficient."""
         return len(self.part.active(self.B)) if len(self.groups) else 0
