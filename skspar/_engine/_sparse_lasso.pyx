@@ -55,6 +55,11 @@ def gather(
             out_ptr[first + a + 1] = end
 
 
+cdef enum:
+    # columns with at least as many entries count as equally long
+    LENGTHS = 64
+
+
 cdef struct Columns:
     Py_ssize_t count
     double *data
@@ -131,23 +136,34 @@ cdef double _epoch(
     return largest
 
 
-cdef void _select(const Columns *X, const double *b, Columns *out, Py_ssize_t *on) noexcept nogil:
-    """Copy the columns with a nonzero coefficient, and note which they are."""
-    cdef Py_ssize_t a, count = 0, end = 0, size
-    out.width = X.width
-    out.ptr[0] = 0
+cdef void _select(const Columns *X, const double *b, Columns *out, Py_ssize_t *on, Py_ssize_t *starts) noexcept nogil:
+    """Copy the columns with a nonzero coefficient, and note which they are.
+
+    Short ones come first: a loop over entries whose length has just been seen costs half of one that ends by surprise.
+    """
+    cdef Py_ssize_t a, o, size, count = 0, end = 0
+    memset(starts, 0, (LENGTHS + 1) * sizeof(Py_ssize_t))
     for a in range(X.count):
-        if b[a] == 0.0:
-            continue
+        if b[a] != 0.0:
+            starts[min(X.ptr[a + 1] - X.ptr[a], LENGTHS - 1) + 1] += 1
+            count += 1
+    for o in range(LENGTHS):
+        starts[o + 1] += starts[o]
+    for a in range(X.count):
+        if b[a] != 0.0:
+            size = min(X.ptr[a + 1] - X.ptr[a], LENGTHS - 1)
+            on[starts[size]] = a
+            starts[size] += 1
+    out.count, out.width = count, X.width
+    out.ptr[0] = 0
+    for o in range(count):
+        a = on[o]
         size = X.ptr[a + 1] - X.ptr[a]
         memcpy(&out.data[end], &X.data[X.ptr[a]], size * sizeof(double))
         memcpy(&out.rows[end], &X.rows[X.ptr[a]], size * sizeof(int))
-        memcpy(&out.h[count * X.width], &X.h[a * X.width], X.width * sizeof(double))
+        memcpy(&out.h[o * X.width], &X.h[a * X.width], X.width * sizeof(double))
         end += size
-        on[count] = a
-        count += 1
-        out.ptr[count] = end
-    out.count = count
+        out.ptr[o + 1] = end
 
 
 cdef inline void _clear(Residual *r, Py_ssize_t width) noexcept nogil:
@@ -341,15 +357,15 @@ def minimise(
     cdef double[:, ::1] some_h = np.empty((m + 1, width + 1))
     cdef Py_ssize_t[::1] some_ptr = np.empty(m + 1, dtype=np.intp)
     cdef Py_ssize_t[::1] on = np.empty(m + 1, dtype=np.intp)
-    cdef double[::1] nothing = np.empty(1)
+    cdef Py_ssize_t[::1] starts = np.empty(LENGTHS + 1, dtype=np.intp)
     cdef int iteration = 0, stalled = 0
     cdef double total, tol, largest, violation, loss = 0.0, best = 1e300, strict = 1.0, square
     if m == 0:
         return 0
     X.count, X.width = m, width
-    X.data, X.rows, X.ptr = &data[0] if data.shape[0] else &nothing[0], &rows[0] if rows.shape[0] else NULL, &ptr[0]
+    X.data, X.rows, X.ptr = &data[0], &rows[0], &ptr[0]
     X.h = &h[0, 0] if width else NULL
-    S.data, S.rows, S.ptr = &some_data[0] if some_data.shape[0] else NULL, &some_rows[0] if some_rows.shape[0] else NULL, &some_ptr[0]
+    S.data, S.rows, S.ptr = &some_data[0], &some_rows[0], &some_ptr[0]
     S.h = &some_h[0, 0]
     r.weighted, r.w, r.n = &per_row[0, 0], &per_row[0, n], n
     image.weighted, image.w, image.n = &per_row[1, 0], &per_row[1, n], n
@@ -378,7 +394,7 @@ def minimise(
             best = min(best, largest)
             if stalled >= 20 and best <= 1e-6:
                 break
-            _select(&X, &b[0], &S, &on[0])
+            _select(&X, &b[0], &S, &on[0], &starts[0])
             iteration += _newton(
                 &S, &on[0], &squares[0], &bounds[0], &offset[0], 0.3 * tol, 0.1, min(100, max_iter - iteration),
                 &b[0], &r, &image, &moved, &v,
