@@ -26,7 +26,7 @@ LEAD = 0.35
 
 @dataclass
 class PathResult:
-    """Solutions on the features that were ever in play.
+    """Solutions on the features of groups that were ever active.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class PathResult:
     n_passes: int = 0
 
     def padded(self, scale=1.0):
-        """The solutions, each with a row for every feature in play."""
+        """The solutions, each with a row for every feature."""
         out = []
         for B in self.coefs:
             full = np.zeros((len(self.features), B.shape[1]))
@@ -196,7 +196,19 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         else:
             _grow_by(work, needed, wanted)
             batch = BATCH if work.gram_free else max(2, first_failure)
-    return PathResult(work.features, coefs, gaps, n_iters, converged, n_passes)
+    features, coefs = _ever_active(work, coefs)
+    return PathResult(features, coefs, gaps, n_iters, converged, n_passes)
+
+
+def _ever_active(work, coefs):
+    """The features of the groups that are active in some solution, and the solutions on them."""
+    if len(work.groups) == 0:
+        return work.features, coefs
+    ever = np.zeros(len(work.features), dtype=bool)
+    for B in coefs:
+        ever[: len(B)] |= B.any(axis=1)
+    kept = work.part.places(work.part.active(ever[:, None]))
+    return work.features[kept], [B[kept[: np.searchsorted(kept, len(B))]] for B in coefs]
 
 
 def _violations(work, norms, alpha, tol):
