@@ -202,21 +202,48 @@ cdef struct Vectors:
     double *along
     double *inverse
     double *bound
+    double *kept
+
+
+cdef double _cut(
+    const Columns *S, const Py_ssize_t *on, const double *b, const Residual *moved, Vectors *v, Residual *image,
+    double *reach
+) noexcept nogil:
+    """What the objective loses by the step ``move``, whose image is ``moved``, if coefficients that would change sign
+    stop at zero; that step's image goes to ``image``. ``reach`` is the share of the step until the first does, two if
+    none."""
+    cdef Py_ssize_t a
+    cdef double gain = 0.0, step, new
+    memcpy(image.weighted, moved.weighted, moved.n * sizeof(double))
+    memcpy(image.w, moved.w, S.width * sizeof(double))
+    reach[0] = 2.0
+    for a in range(S.count):
+        step = v.move[a]
+        new = b[on[a]] + step
+        if new * b[on[a]] <= 0.0:
+            reach[0] = min(reach[0], fabs(b[on[a]] / step))
+            _add(S, a, -new, image)
+            step -= new
+        gain += v.slope[a] * step
+    # signs do not change, so the penalty is linear
+    return gain - 0.5 * _inner(image, image, S.width)
 
 
 cdef int _newton(
     const Columns *S, const Py_ssize_t *on, const double *squares, const double *bounds, const double *offset,
-    double tol, double share, int limit, double *b, Residual *r, Residual *image, Residual *moved, Vectors *v
+    double tol, double share, int limit, double *b, Residual *r, Residual *image, Residual *moved, Residual *kept,
+    Vectors *v
 ) noexcept nogil:
     """Newton's step on the support by conjugate gradients, ended where no gradient is off by more than ``tol``, or
     ``share`` of what was the most, of its bound; returns how many products with the Gram matrix it took.
 
-    Coefficients that would change sign stop at zero while the others take the whole step, or all stop where the first
-    reaches zero: whichever lowers the objective more.
+    Coefficients that would change sign stop at zero while the others take the whole step. On the way to the solution
+    of a badly conditioned system that soon raises the objective: then the step ends where it last did not.
     """
     cdef Py_ssize_t a, j, s = S.count
-    cdef int count = 0
-    cdef double value = 0.0, previous, bend, length, size, worst = 0.0, reach = 1.0, gain, cut_gain, step
+    cdef int count = 0, check = 4
+    cdef double value = 0.0, previous, bend, length, size, worst = 0.0, reach = 2.0, gain, best = 0.0, new
+    cdef bint ended = False
     for a in range(s):
         j = on[a]
         v.bound[a] = bounds[j]
@@ -229,77 +256,56 @@ cdef int _newton(
         worst = max(worst, fabs(v.left[a]) / v.bound[a])
     tol = max(tol, share * worst)
     _clear(moved, S.width)
-    while count < limit and worst > tol:
+    if worst <= tol:
+        return 0
+    while not ended:
         _clear(image, S.width)
         _image(S, v.direction, 1.0, image)
         bend = 0.0
         for a in range(s):
             v.along[a] = _product(S, a, image)
             bend += v.direction[a] * v.along[a]
-        if not bend > 0.0:
-            break
-        length = value / bend
-        _add_multiple(moved, length, image, S.width)
-        previous, value, worst = value, 0.0, 0.0
-        for a in range(s):
-            v.move[a] += length * v.direction[a]
-            v.left[a] -= length * v.along[a]
-            value += v.left[a] * v.inverse[a] * v.left[a]
-            worst = max(worst, fabs(v.left[a]) / v.bound[a])
-        size = value / previous
-        for a in range(s):
-            v.direction[a] = v.inverse[a] * v.left[a] + size * v.direction[a]
         count += 1
-    if count == 0:
-        return 0
-    for a in range(s):
-        j = on[a]
-        if (b[j] + v.move[a]) * b[j] <= 0.0:
-            reach = min(reach, fabs(b[j] / v.move[a]))
-    if reach < 1.0 or _any_crossing(on, b, v.move, s):
-        # signs do not change, so the penalty is linear
-        gain = 0.0
-        for a in range(s):
-            gain += v.slope[a] * v.move[a]
-        gain = reach * gain - 0.5 * reach * reach * _inner(moved, moved, S.width)
-        memcpy(image.weighted, moved.weighted, moved.n * sizeof(double))
-        memcpy(image.w, moved.w, S.width * sizeof(double))
-        cut_gain = 0.0
-        for a in range(s):
-            j = on[a]
-            step = v.move[a]
-            if (b[j] + step) * b[j] <= 0.0:
-                _add(S, a, -b[j] - step, image)
-                step = -b[j]
-            cut_gain += v.slope[a] * step
-        cut_gain -= 0.5 * _inner(image, image, S.width)
-        if cut_gain >= gain:
+        if bend > 0.0:
+            length = value / bend
+            _add_multiple(moved, length, image, S.width)
+            previous, value, worst = value, 0.0, 0.0
             for a in range(s):
-                j = on[a]
-                b[j] = b[j] + v.move[a] if (b[j] + v.move[a]) * b[j] > 0.0 else 0.0
-            _add_multiple(r, -1.0, image, S.width)
-            return count
+                v.move[a] += length * v.direction[a]
+                v.left[a] -= length * v.along[a]
+                value += v.left[a] * v.inverse[a] * v.left[a]
+                worst = max(worst, fabs(v.left[a]) / v.bound[a])
+            size = value / previous
+            for a in range(s):
+                v.direction[a] = v.inverse[a] * v.left[a] + size * v.direction[a]
+        ended = not bend > 0.0 or worst <= tol or count >= limit
+        if not ended and count < check:
+            continue
+        check = count + (count + 1) / 2
+        gain = _cut(S, on, b, moved, v, image, &reach)
+        if gain <= best:
+            break
+        best = gain
+        for a in range(s):
+            new = b[on[a]] + v.move[a]
+            v.kept[a] = new if new * b[on[a]] > 0.0 else 0.0
+        memcpy(kept.weighted, image.weighted, r.n * sizeof(double))
+        memcpy(kept.w, image.w, S.width * sizeof(double))
+    if best > 0.0:
+        for a in range(s):
+            b[on[a]] = v.kept[a]
+        _add_multiple(r, -1.0, kept, S.width)
+    elif 0.0 < reach <= 1.0:
+        # together until the first reaches zero
+        _add_multiple(r, -reach, moved, S.width)
         for a in range(s):
             j = on[a]
-            size = b[j] + reach * v.move[a]
+            new = b[j] + reach * v.move[a]
             if (b[j] + v.move[a]) * b[j] <= 0.0 and fabs(b[j]) <= reach * fabs(v.move[a]) * (1.0 + 1e-12):
-                _add(S, a, size, r)
-                size = 0.0
-            b[j] = size
-        _add_multiple(r, -reach, moved, S.width)
-        return count
-    for a in range(s):
-        b[on[a]] += v.move[a]
-    _add_multiple(r, -1.0, moved, S.width)
+                _add(S, a, new, r)
+                new = 0.0
+            b[j] = new
     return count
-
-
-cdef bint _any_crossing(const Py_ssize_t *on, const double *b, const double *move, Py_ssize_t s) noexcept nogil:
-    cdef Py_ssize_t a
-    for a in range(s):
-        if (b[on[a]] + move[a]) * b[on[a]] <= 0.0:
-            return True
-    return False
 
 
 cdef double _violation(
@@ -350,10 +356,10 @@ def minimise(
     """
     cdef Py_ssize_t m = b.shape[0], n = y.shape[0], width = h.shape[1], a
     cdef Columns X, S
-    cdef Residual r, image, moved
+    cdef Residual r, image, moved, kept
     cdef Vectors v
-    cdef double[:, ::1] per_row = np.zeros((3, n + width))
-    cdef double[:, ::1] per_column = np.empty((7, m + 1))
+    cdef double[:, ::1] per_row = np.zeros((4, n + width))
+    cdef double[:, ::1] per_column = np.empty((8, m + 1))
     cdef double[:, ::1] some_h = np.empty((m + 1, width + 1))
     cdef Py_ssize_t[::1] some_ptr = np.empty(m + 1, dtype=np.intp)
     cdef Py_ssize_t[::1] on = np.empty(m + 1, dtype=np.intp)
@@ -370,9 +376,10 @@ def minimise(
     r.weighted, r.w, r.n = &per_row[0, 0], &per_row[0, n], n
     image.weighted, image.w, image.n = &per_row[1, 0], &per_row[1, n], n
     moved.weighted, moved.w, moved.n = &per_row[2, 0], &per_row[2, n], n
+    kept.weighted, kept.w, kept.n = &per_row[3, 0], &per_row[3, n], n
     v.slope, v.left, v.move = &per_column[0, 0], &per_column[1, 0], &per_column[2, 0]
     v.direction, v.along = &per_column[3, 0], &per_column[4, 0]
-    v.inverse, v.bound = &per_column[5, 0], &per_column[6, 0]
+    v.inverse, v.bound, v.kept = &per_column[5, 0], &per_column[6, 0], &per_column[7, 0]
     with nogil:
         memcpy(r.weighted, &y[0], n * sizeof(double))
         _image(&X, &b[0], -1.0, &r)
@@ -397,7 +404,7 @@ def minimise(
             _select(&X, &b[0], &S, &on[0], &starts[0])
             iteration += _newton(
                 &S, &on[0], &squares[0], &bounds[0], &offset[0], 0.3 * tol, 0.1, min(100, max_iter - iteration),
-                &b[0], &r, &image, &moved, &v,
+                &b[0], &r, &image, &moved, &kept, &v,
             )
     return iteration
 
