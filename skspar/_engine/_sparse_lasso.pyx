@@ -403,7 +403,7 @@ def minimise(
                 break
             _select(&X, &b[0], &S, &on[0], &starts[0])
             iteration += _newton(
-                &S, &on[0], &squares[0], &bounds[0], &offset[0], 0.3 * tol, 0.1, min(100, max_iter - iteration),
+                &S, &on[0], &squares[0], &bounds[0], &offset[0], 0.3 * tol, 0.1, min(400, max_iter - iteration),
                 &b[0], &r, &image, &moved, &kept, &v,
             )
     return iteration

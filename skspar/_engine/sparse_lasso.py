@@ -71,7 +71,7 @@ class SparseLasso:
         self._share *= 0.1
 
     def solve(self, bounds, gap, max_iter):
-        """Minimise from the current point until the duality gap is at most ``gap``; returns the number of iterations."""
+        """Minimise from the current point to a duality gap of at most ``gap``; returns the number of iterations."""
         iterations, T = 0, self.B.shape[1]
         for t in range(T):
             b = np.ascontiguousarray(self.B[:, t])
