@@ -18,11 +18,12 @@ ALLOWED = (
 class GroupLayout:
     """Groups of columns with their labels and weights.
 
-    ``members`` holds an array of column indices for each label; weight zero means unpenalised.
+    ``members`` holds an array of column indices for each label, a row of one array where all groups are of one size;
+    weight zero means unpenalised.
     """
 
     labels: list
-    members: list
+    members: list | np.ndarray
     weights: np.ndarray
     n_features: int
 
@@ -38,24 +39,22 @@ class GroupLayout:
 
     def penalty(self, l1_ratio, positive):
         """The block penalty of these groups."""
-        penalised = [member for member, weight in zip(self.members, self.weights) if weight > 0.0]
-        unpenalised = [member for member, weight in zip(self.members, self.weights) if weight == 0.0]
-        empty = np.empty(0, dtype=np.intp)
-        unpenalised = np.unique(np.concatenate([*unpenalised, empty])).astype(np.intp)
-        columns = np.concatenate([*penalised, empty]).astype(np.intp)
+        penalised = self.weights > 0.0
+        members, unpenalised = _some_of(self.members, penalised), _some_of(self.members, ~penalised)
+        columns, unpenalised = _joined(members), np.unique(_joined(unpenalised))
         if positive and len(unpenalised):
             raise ValueError(
                 "positive=True must be combined with a penalty on every group, but group_weights or "
                 f"ungrouped='unpenalized' leave {some(list(unpenalised))} unpenalized."
             )
-        both = np.intersect1d(columns, unpenalised)
+        both = np.intersect1d(columns, unpenalised) if len(unpenalised) else unpenalised
         if len(both):
             raise ValueError(
                 f"groups: features {some(list(both))} are in an unpenalized group (weight 0) and in a penalized one; "
                 "an unpenalized feature must be in no other group."
             )
-        ptr = np.concatenate(([0], np.cumsum([len(member) for member in penalised]))).astype(np.intp)
-        return BlockPenalty(columns, ptr, self.weights[self.weights > 0.0], unpenalised, l1_ratio, positive)
+        ptr = np.concatenate(([0], np.cumsum(_sizes(members)))).astype(np.intp)
+        return BlockPenalty(columns, ptr, self.weights[penalised], unpenalised, l1_ratio, positive)
 
 
 def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap):
@@ -65,11 +64,15 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     """
     if groups is None:
         labels = list(range(n_features))
-        members = list(np.arange(n_features, dtype=np.intp)[:, None])
+        members = np.arange(n_features, dtype=np.intp)[:, None]
     elif isinstance(groups, Integral) and not isinstance(groups, bool):
         if groups < 1:
             raise ValueError(f"groups must be {ALLOWED}; got the size {groups}.")
-        members = np.split(np.arange(n_features, dtype=np.intp), range(int(groups), n_features, int(groups)))
+        members = np.arange(n_features, dtype=np.intp)
+        if n_features % groups:
+            members = np.split(members, range(int(groups), n_features, int(groups)))
+        else:
+            members = members.reshape(-1, int(groups))
         labels = list(range(len(members)))
     elif callable(groups):
         labels, members = _by_label(_called(groups, n_features, names), n_features, "the callable groups")
@@ -80,7 +83,7 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     else:
         labels, members = _by_label(groups, n_features, "groups")
 
-    counts = np.bincount(np.concatenate([*members, np.empty(0, dtype=np.intp)]).astype(np.intp), minlength=n_features)
+    counts = np.bincount(_joined(members), minlength=n_features)
     shared = np.flatnonzero(counts > 1)
     if len(shared) and overlap != "latent":
         raise ValueError(
@@ -104,6 +107,26 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     weights = _resolve_weights(group_weights, labels, members, len(labels) - len(missing))
     weights[free] = 0.0
     return GroupLayout(labels, members, weights, n_features)
+
+
+def _some_of(members, chosen):
+    """The groups that a mask chooses."""
+    if chosen.all():
+        return members
+    return members[chosen] if isinstance(members, np.ndarray) else [members[g] for g in np.flatnonzero(chosen)]
+
+
+def _joined(members):
+    """The columns of all groups, one group after the other."""
+    if isinstance(members, np.ndarray):
+        return members.ravel()
+    return np.concatenate([*members, np.empty(0, dtype=np.intp)]).astype(np.intp)
+
+
+def _sizes(members):
+    if isinstance(members, np.ndarray):
+        return np.full(len(members), members.shape[1])
+    return np.array([len(member) for member in members], dtype=np.intp)
 
 
 def _called(groups, n_features, names):
@@ -189,7 +212,7 @@ def _resolve_weights(group_weights, labels, members, n_given):
         return np.ones(len(labels))
     if isinstance(group_weights, str):
         # the other strings are refused by the parameter constraints
-        return np.sqrt([float(len(member)) for member in members])
+        return np.sqrt(_sizes(members))
     allowed = "'sqrt', None, an array with a weight for each group, or a mapping from every group's label to its weight"
     if isinstance(group_weights, Mapping):
         missing = [label for label in labels[:n_given] if label not in group_weights]
@@ -197,7 +220,7 @@ def _resolve_weights(group_weights, labels, members, n_given):
         if missing or unknown:
             problem = f"groups {some(missing)} have none" if missing else f"{some(unknown)} are no groups"
             raise ValueError(f"group_weights must be {allowed}; {problem}.")
-        values = [group_weights.get(label, np.sqrt(len(m))) for label, m in zip(labels, members)]
+        values = [group_weights.get(label, np.sqrt(size)) for label, size in zip(labels, _sizes(members))]
     else:
         values = group_weights
     try:

@@ -1,5 +1,6 @@
 """Every solution is certified by a duality gap. The gap is recomputed here, from coef_ alone."""
 
+import pickle
 import warnings
 import zlib
 from dataclasses import replace
@@ -371,6 +372,29 @@ def test_certified_without_a_gram_matrix(
         est.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
         check_certified(est, at, 1.01 * tol + 1e-14)
     assert grown
+
+
+def test_sparse_path_until_the_support_has_as_many_columns_as_there_are_rows(rng):
+    # Newton's steps are long there, and change signs
+    X = sparse.csc_array(sparse.random(600, 9000, 2e-3, "csc", None, rng))
+    y = X[:, :30] @ rng.normal(size=30) + rng.normal(size=600)
+    alphas, coefs, gaps, intercepts, n_iter = group_lasso_path(
+        X, y, alphas=20, eps=1e-3, return_intercepts=True, return_n_iter=True
+    )
+    problem = Problem(X, y, [np.array([j]) for j in range(9000)], np.ones(9000))
+    check_path((alphas[12::3], coefs[:, 12::3], gaps[12::3]), problem, 1.01e-6)
+    assert np.count_nonzero(coefs[:, -1]) > 500
+    assert n_iter.max() < 10_000
+
+
+def test_zeros_of_a_wide_path_are_an_array_like_any_other(rng):
+    # so large that pages which are never written to are not there
+    X = sparse.csc_array(sparse.random(100, 30_000, 1e-2, "csc", None, rng))
+    coefs = group_lasso_path(X, X[:, 0] + 0.1 * rng.normal(size=100), alphas=30)[1]
+    assert coefs.nbytes > 1 << 22
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(coefs)), coefs)
+    coefs[:, -1] = 1.0
+    assert coefs[:, -1].sum() == 30_000
 
 
 def test_wide_sparse_path_leaves_the_gram_matrix(rng):

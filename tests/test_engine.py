@@ -136,6 +136,9 @@ def test_designs_compute_the_same(rng, dtype, kind):
     np.testing.assert_allclose(design.columns(some), shifted[:, some], rtol=1e-14)
     np.testing.assert_allclose(design.correlate(R), shifted.T @ R, atol=1e-10)
     np.testing.assert_allclose(design.correlate_some(some, R), shifted[:, some].T @ R, atol=1e-10)
+    for width in (1, 2, 8, 9):
+        many = rng.normal(size=(30, width))
+        np.testing.assert_allclose(design.correlate(many), shifted.T @ many, atol=1e-10)
     expected = R - shifted[:, some] @ B
     design.subtract_product(some, B, R)
     np.testing.assert_allclose(R, expected, atol=1e-12)

@@ -131,6 +131,43 @@ def sparse_columns(
                 out[indices[k], b] = data[k] - shift[j]
 
 
+cdef enum:
+    # columns of R whose sums are formed together
+    LANES = 8
+
+
+cdef inline double _sum(
+    const floating *data, const index_t *rows, Py_ssize_t count, const double *r
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef double even = 0.0, odd = 0.0
+    for k in range(0, count - 1, 2):
+        even += data[k] * r[rows[k]]
+        odd += data[k + 1] * r[rows[k + 1]]
+    if count % 2:
+        even += data[count - 1] * r[rows[count - 1]]
+    return even + odd
+
+
+cdef inline void _sums(
+    const floating *data, const index_t *rows, Py_ssize_t count, const double *R, double *out
+) noexcept nogil:
+    """The same for LANES columns of R."""
+    cdef Py_ssize_t k, c
+    cdef double x
+    cdef const double *r
+    cdef double[LANES] sums
+    for c in range(LANES):
+        sums[c] = 0.0
+    for k in range(count):
+        x = data[k]
+        r = R + LANES * <Py_ssize_t> rows[k]
+        for c in range(LANES):
+            sums[c] += x * r[c]
+    for c in range(LANES):
+        out[c] = sums[c]
+
+
 def sparse_correlate(
     const floating[::1] data,
     const index_t[::1] indices,
@@ -143,29 +180,43 @@ def sparse_correlate(
     """``out[b] = (X[:, columns[b]] - shift)' R`` for a CSC matrix with sorted indices."""
     cdef Py_ssize_t b, c, i, j, k, end, n = R.shape[0], width = R.shape[1], m = columns.shape[0]
     cdef double x
-    cdef double[::1] sums = np.empty(width)
+    cdef double[:, ::1] lanes
+    cdef double[::1] sums = np.empty(max(width, LANES))
+    if width == 0 or n == 0 or data.shape[0] == 0:
+        np.asarray(out)[:] = -np.outer(np.asarray(shift)[np.asarray(columns)], np.sum(R, axis=0))
+        return
+    if 1 < width <= LANES:
+        # filled up with zeros, so that the number of columns is known beforehand
+        padded = np.zeros((n, LANES))
+        padded[:, :width] = R
+        lanes = padded
     with nogil:
         for b in range(m):
             j = columns[b]
-            for c in range(width):
-                sums[c] = 0.0
-            if shift[j] == 0.0:
-                for k in range(indptr[j], indptr[j + 1]):
-                    x = data[k]
-                    i = indices[k]
-                    for c in range(width):
-                        sums[c] += x * R[i, c]
+            k = indptr[j]
+            end = indptr[j + 1]
+            if shift[j] == 0.0 and width == 1:
+                sums[0] = _sum(&data[0] + k, &indices[0] + k, end - k, &R[0, 0])
+            elif shift[j] == 0.0 and width <= LANES:
+                _sums(&data[0] + k, &indices[0] + k, end - k, &lanes[0, 0], &sums[0])
             else:
-                # such a column has hardly a zero (its mean is far above its spread): walk all rows
-                k = indptr[j]
-                end = indptr[j + 1]
-                for i in range(n):
-                    x = -shift[j]
-                    if k < end and indices[k] == i:
-                        x = data[k] - shift[j]
-                        k += 1
-                    for c in range(width):
-                        sums[c] += x * R[i, c]
+                for c in range(width):
+                    sums[c] = 0.0
+                if shift[j] == 0.0:
+                    for k in range(k, end):
+                        x = data[k]
+                        i = indices[k]
+                        for c in range(width):
+                            sums[c] += x * R[i, c]
+                else:
+                    # such a column has hardly a zero (its mean is far above its spread): walk all rows
+                    for i in range(n):
+                        x = -shift[j]
+                        if k < end and indices[k] == i:
+                            x = data[k] - shift[j]
+                            k += 1
+                        for c in range(width):
+                            sums[c] += x * R[i, c]
             for c in range(width):
                 out[b, c] = sums[c]
 

@@ -58,6 +58,14 @@ def dual_norms(
     cdef double[::1] out_ = out
     if n_groups == 0 or width == 0:
         return out
+    if C.shape[0] == n_groups and width == 1 and n_groups == ptr[n_groups]:
+        # one coefficient each: every norm is its absolute value
+        x = &C[0, 0]
+        with nogil:
+            for g in range(n_groups):
+                value = x[g] if positive else fabs(x[g])
+                out_[g] = (value if value > 0.0 else 0.0) / (1.0 if rho == 1.0 else (1.0 - rho) * weights[g] + rho)
+        return out
     with nogil:
         for g in range(n_groups):
             x = &C[ptr[g], 0]

@@ -5,6 +5,7 @@ advance together, and what they ask of X is one matrix product. Tall designs: th
 computed once, and a fold's are those of all rows minus its own.
 """
 
+import mmap
 from copy import copy
 from functools import partial
 
@@ -262,9 +263,13 @@ class Solutions:
         free = np.searchsorted(self.columns, penalty.unpenalized)
         intercepts, unpenalized = problem.unpenalized_part(result.features, self._latent)
         self.values = np.zeros((n_alphas, len(self.columns), T))
+        distinct = len(np.unique(places)) == len(places)
         for value, B, b in zip(self.values, self._latent, unpenalized):
-            # columns repeat where groups overlap: the coefficient is the sum of the latent ones
-            np.add.at(value, places, B * scale)
+            if distinct:
+                value[places] = B * scale
+            else:
+                # columns repeat where groups overlap: the coefficient is the sum of the latent ones
+                np.add.at(value, places, B * scale)
             value[free] = b * scale
         self.intercepts, self.gaps = np.zeros((n_alphas, T)), np.zeros(n_alphas)
         self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)
@@ -288,8 +293,8 @@ class Solutions:
 
     def path_coefs(self, dtype=np.float64):
         """Coefficients of all columns, (T, p, n_alphas)."""
-        # rows of zeros are never written to: most of a wide path costs no memory until somebody reads it
-        coefs = np.zeros((self.values.shape[2], self._regression.design.shape[1], len(self.values)), dtype=dtype)
+        shape = (self.values.shape[2], self._regression.design.shape[1], len(self.values))
+        coefs = _zeros(shape, dtype, self.values.shape[2] * len(self.columns))
         for target in range(len(coefs)):
             coefs[target, self.columns] = np.ascontiguousarray(self.values[:, :, target].T)
         return coefs
@@ -305,6 +310,19 @@ class Solutions:
             rank = regression.rank(np.arange(regression.design.shape[1])) * self.values.shape[2]
             found += [rank] * (len(self.alphas) - len(found))
         return np.array(found, dtype=np.float64)
+
+
+def _zeros(shape, dtype, n_rows):
+    """Zeros, of which ``n_rows`` rows (along the last axis) will be written to: the others cost no memory.
+
+    NumPy asks for huge pages, and in each there is a row that is written to.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    row = size // max(1, int(np.prod(shape[:-1])))
+    if size < 1 << 22 or 2 * n_rows * max(row, mmap.PAGESIZE) > size or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.zeros(shape, dtype=dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype=dtype).reshape(shape)
 
 
 def _moments_pay(design, n_points):

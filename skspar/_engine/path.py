@@ -18,13 +18,15 @@ BATCH = 6
 # Groups kept in play beside the active ones, as a multiple of these: more spare the passes that find them, and cost
 # rows and columns of the Gram matrix.
 SPARE = 2.0
+# The same where no Gram matrix is kept.
+SPARE_COLUMNS = 2.5
 # Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
 LEAD = 0.35
 
 
 @dataclass
 class PathResult:
-    """Solutions on the features that were ever in play.
+    """Solutions on the features of groups that were ever active.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class PathResult:
     n_passes: int = 0
 
     def padded(self, scale=1.0):
-        """The solutions, each with a row for every feature in play."""
+        """The solutions, each with a row for every feature."""
         out = []
         for B in self.coefs:
             full = np.zeros((len(self.features), B.shape[1]))
@@ -115,7 +117,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         in_play = np.unique(np.searchsorted(penalty.ptr, np.flatnonzero(start.any(axis=1)), side="right") - 1)
         work.grow(in_play)
         work.start_from(start[work.features])
-    reached, slopes = top, np.zeros(len(norms))
+    # where the path was certified last, and before
+    reached, before = top, (top, norms)
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
     spent = 0
     while True:
@@ -133,8 +136,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             places = np.append(places, np.where(at_grid >= 0, len(coefs) - 1, -1))
             batch = 2
         stop = at + 1 if places[at] < 0 else min(at + batch, len(points))
-        if attempts == 0:
-            _look_ahead(work, norms, slopes, reached, points[stop - 1])
+        if attempts == 0 or work.gram_free:
+            _look_ahead(work, norms, reached, before, points[stop - 1])
         solutions, iterations = [], []
         for alpha in points[at:stop]:
             iterations.append(work.solve(alpha, inner_tol, max_iter, 0.3 * target))
@@ -142,8 +145,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
         n_passes += 1
 
-        wanted = np.zeros(penalty.n_groups)
-        first_failure = None
+        wanted, first_failure = None, None
         for i in range(len(solutions)):
             alpha, place = points[at + i], places[at + i]
             C, B = correlations[i], solutions[i]
@@ -152,12 +154,11 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 gap = gap_parts(work.part, alpha, B, C[work.features], rss[i], point_norms)
             else:
                 gap = gap_parts(penalty, alpha, np.zeros_like(C), C, rss[i], point_norms)
-            violation = np.where(work.member, 0.0, point_norms / alpha)
             if first_failure is None:
                 cost = iterations[i] + (spent if i == 0 else 0)
                 exhausted = cost >= max_iter
-                stuck = i == 0 and attempts > 0 and violation.max(initial=0.0) <= 1.0 + inner_tol and (
-                    attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)
+                stuck = i == 0 and (attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)) and not np.any(
+                    _violations(work, point_norms, alpha, inner_tol)
                 )  # fmt: skip
                 if gap <= target or place < 0 or stuck or exhausted:
                     if place >= 0:
@@ -165,16 +166,14 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                         converged[place] = gap <= target
                         if report is not None:
                             report()
-                    slopes = (norms - point_norms) / (reached - alpha) if reached > alpha else slopes
+                    before = (reached, norms) if reached > alpha else before
                     norms, reached = point_norms, alpha
                 else:
-                    first_failure = i
-                    failed_gap, failed_C, failed_norms = gap, C, violation
-            found = np.where(violation > 1.0 + inner_tol, violation, 0.0)
-            if first_failure == i:
-                needed = found
-            elif first_failure is not None:
-                wanted = np.maximum(wanted, found)
+                    first_failure, failed_gap, failed_C = i, gap, C
+                    needed = _violations(work, point_norms, alpha, inner_tol)
+                    wanted = np.zeros(len(needed))
+            else:
+                wanted = np.maximum(wanted, _violations(work, point_norms, alpha, inner_tol))
 
         if first_failure is None:
             spent, attempts, best_gap = 0, 0, np.inf
@@ -190,28 +189,56 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         if not work.separable:
             # the active-set method finds its way back along the path; block descent starts from the point itself
             work.start_from(solutions[first_failure])
-        if failed_norms.max(initial=0.0) <= 1.0 + inner_tol:
+        if not needed.any():
             # no group is missing: the working set was not solved accurately enough
             work.refine(solutions[first_failure], failed_C[work.features])
             batch = 1
         else:
             _grow_by(work, needed, wanted)
-            batch = max(2, first_failure)
-    return PathResult(work.features, coefs, gaps, n_iters, converged, n_passes)
+            batch = BATCH if work.gram_free else max(2, first_failure)
+    features, coefs = _ever_active(work, coefs)
+    return PathResult(features, coefs, gaps, n_iters, converged, n_passes)
 
 
-def _look_ahead(work, norms, slopes, reached, alpha):
-    """Add the groups that will enter before ``alpha``, as far as can be told from ``reached``.
+def _ever_active(work, coefs):
+    """The features of the groups that are active in some solution, and the solutions on them."""
+    if len(work.groups) == 0:
+        return work.features, coefs
+    ever = np.zeros(len(work.features), dtype=bool)
+    for B in coefs:
+        ever[: len(B)] |= B.any(axis=1)
+    kept = work.part.places(work.part.active(ever[:, None]))
+    return work.features[kept], [B[kept[: np.searchsorted(kept, len(B))]] for B in coefs]
+
+
+def _violations(work, norms, alpha, tol):
+    """Dual norms relative to alpha, of the groups out of play for which they are too large; zero for all others."""
+    return np.where((norms > (1.0 + tol) * alpha) & ~work.member, norms / alpha, 0.0)
+
+
+def _look_ahead(work, norms, reached, before, alpha):
+    """Add the groups that will enter before ``alpha``, as far as can be told from ``reached`` and the alpha before.
 
     The sequential strong rule (Tibshirani et al. 2012) bounds what a dual norm can gain; of the groups that it leaves,
-    those whose norm comes nearest to alpha if it goes on as it went last.
+    those whose norm comes nearest to alpha if it goes on as it went last. Where spare groups cost next to nothing all
+    are candidates.
     """
-    candidates = np.flatnonzero(~work.member & (norms >= 2.0 * alpha - reached))
-    limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups))
+    spare, least = (SPARE_COLUMNS, 0.0) if work.gram_free else (SPARE, 2.0 * alpha - reached)
+    limit = max(0, 20 + int(spare * work.n_active) - len(work.groups))
+    candidates = np.flatnonzero(~work.member & (norms >= least))
     if len(candidates) > limit:
-        expected = norms[candidates] + (alpha - reached) * slopes[candidates]
-        candidates = candidates[np.argsort(-expected, kind="stable")[:limit]]
+        current, (earlier, earlier_norms) = norms[candidates], before
+        slopes = (earlier_norms[candidates] - current) / (earlier - reached) if earlier > reached else 0.0
+        candidates = candidates[_largest(current + (alpha - reached) * slopes, limit)]
     work.grow(candidates)
+
+
+def _largest(values, count):
+    """Places of the largest values, in decreasing order."""
+    if count < len(values):
+        places = np.sort(np.argpartition(-values, count)[:count])
+        return places[np.argsort(-values[places], kind="stable")]
+    return np.argsort(-values, kind="stable")
 
 
 def _grow_by(work, needed, wanted):
@@ -223,10 +250,10 @@ def _grow_by(work, needed, wanted):
     candidates = np.flatnonzero(needed)
     limit = max(100, len(work.groups))
     if len(candidates) > limit:
-        candidates = candidates[np.argsort(-needed[candidates], kind="stable")[:limit]]
+        candidates = candidates[_largest(needed[candidates], limit)]
     more = np.flatnonzero(np.where(needed > 0.0, 0.0, wanted))
     limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups) - len(candidates))
-    more = more[np.argsort(-wanted[more], kind="stable")[:limit]]
+    more = more[_largest(wanted[more], limit)]
     work.grow(np.concatenate([candidates, more]))
 
 

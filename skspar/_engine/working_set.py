@@ -98,6 +98,11 @@ class WorkingSet:
         return True
 
     @property
+    def gram_free(self):
+        """Whether groups beside the active ones cost next to nothing."""
+        return isinstance(self._form, SparseLasso)
+
+    @property
     def n_active(self):
         """How many groups have a nonzero coefficient."""
         return len(self.part.active(self.B)) if len(self.groups) else 0
@@ -150,8 +155,7 @@ class WorkingSet:
         if self.separable:
             bounds = alpha * self.part.entry_factors
             if isinstance(self._form, SparseLasso):
-                # a violation costs as much of the gap at most as the penalty has of the objective
-                return self._form.solve(bounds, 5.0 * tol, max_iter)
+                return self._form.solve(bounds, gap_target, max_iter)
             iterations = 0
             for t, lasso in enumerate(self._lasso):
                 n_iter, _ = lasso.solve(bounds, tol, max_iter)
