@@ -111,7 +111,7 @@ class GramForm:
         gradient -= image
         self.exact = False
 
-    def directions(self, places, curvature, sides):
+    def directions(self, places, curvature, sides, dtype):
         return newton.directions_from_gram(principal_submatrix(self.G, places), curvature, sides)
 
     def newton_cost(self, d, n_groups):
@@ -137,6 +137,7 @@ class RowForm:
         self._A = np.empty((len(self._target), 0), order="F")
         self._offset = np.empty((0, problem.n_targets))
         self._residual = self._gradient = None
+        self._places, self._copy = np.empty(0, dtype=np.intp), self._A
         self.exact = True
 
     @property
@@ -149,6 +150,13 @@ class RowForm:
         more = np.zeros((len(features) - old, self.B.shape[1]))
         self._offset = np.concatenate([self._offset, more])
         self.move_to(np.concatenate([self.B, more]))
+
+    def _columns(self, places):
+        """A copy of some columns; of the last ones asked for it is kept."""
+        if not np.array_equal(places, self._places):
+            # row by row of the transposed matrix
+            self._places, self._copy = places, self._A.T[places].T
+        return self._copy
 
     def diagonal_block(self, block):
         columns = self._A[:, block]
@@ -164,7 +172,7 @@ class RowForm:
     def _current_residual(self):
         if self._residual is None:
             used = np.flatnonzero(self.B.any(axis=1))
-            self._residual = product(self._A[:, used], self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
+            self._residual = product(self._columns(used), self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
             self.exact = True
         return self._residual
 
@@ -189,10 +197,7 @@ class RowForm:
 
     def image(self, part, active, D):
         """What a step D of the active groups takes from the residual."""
-        # reading columns that do not move costs less than copying those that do
-        padded = np.zeros_like(self.B)
-        padded[part.places(active)] = D
-        return product(self.A, padded)
+        return product(self._columns(part.places(active)), D)
 
     def square(self, image, places, D):
         return float(np.sum(image**2))
@@ -203,8 +208,8 @@ class RowForm:
         residual -= image
         self._gradient, self.exact = None, False
 
-    def directions(self, places, curvature, sides):
-        return newton.directions_from_rows(self._A[:, places], curvature, sides)
+    def directions(self, places, curvature, sides, dtype):
+        return newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
 
     def newton_cost(self, d, n_groups):
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])

@@ -10,6 +10,9 @@ from .sparse_lasso import SparseLasso
 # More features in play than this many times the rows: from there on columns, not their Gram matrix.
 MANY_FEATURES = 2.0
 
+# A cycle passes over groups at zero whose dual norm is below this share of alpha.
+NEAR = 0.9
+
 # Outcomes of a Newton step.
 FAILED, STEPPED, KINK = range(3)
 
@@ -53,6 +56,8 @@ class WorkingSet:
             self._blocks = np.empty(0), np.empty(0), np.empty(0), np.zeros(1, dtype=np.intp)
             # where the solution moves as alpha changes, and the alpha solved last
             self._tangent, self._last_alpha = np.empty((0, self.n_targets)), None
+            # how many systems float32 could not solve
+            self._n_rough = 0
 
     @property
     def B(self):
@@ -167,19 +172,25 @@ class WorkingSet:
         """
         form, part = self._form, self.part
         group_bound, entry_bound = alpha * part.group_factors, alpha * part.l1_ratio
-        everything = np.arange(part.n_groups)
         best, stalled, cost = np.inf, 0, 0.0
-        iteration = 0
+        iteration, newton_last = 0, False
         self._predict(alpha)
-        while iteration < max_iter:
-            form.descend(part, everything, group_bound, entry_bound, self._blocks, 1)
-            iteration += 1
+        norms = part.dual_norms(form.gradient(part))
+        while True:
             active = part.active(form.B)
-            n_moving = int(part.sizes[active].sum())
-            gap = self._gap(alpha)
+            if not newton_last:
+                # the groups that a cycle may change
+                chosen = norms > NEAR * alpha
+                chosen[active] = True
+                form.descend(part, np.flatnonzero(chosen), group_bound, entry_bound, self._blocks, 1)
+                active = part.active(form.B)
+                n_moving = int(part.sizes[active].sum())
+                cost += form.cycle_cost(n_moving, True)
+                iteration += 1
+            gap, norms = self._gap(alpha)
             if gap <= gap_target and not form.exact:
                 form.refresh()
-                gap = self._gap(alpha)
+                gap, norms = self._gap(alpha)
             if gap <= gap_target or iteration >= max_iter:
                 break
             # at rounding level nothing improves any more
@@ -187,7 +198,9 @@ class WorkingSet:
             best = min(best, gap)
             if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * form.rounding()):
                 break
-            cost += form.cycle_cost(n_moving, True)
+            if newton_last:
+                newton_last = False
+                continue
             outcome = FAILED
             if len(active) and cost >= form.newton_cost(n_moving, len(active)):
                 outcome = self._newton(alpha, active)
@@ -199,6 +212,7 @@ class WorkingSet:
                     iteration += 1
                 cost = 0.0
                 form.refresh()
+                newton_last = outcome != FAILED
             if outcome == FAILED and len(active):
                 sweeps = min(4, max_iter - iteration)
                 form.descend(part, active, group_bound, entry_bound, self._blocks, sweeps)
@@ -208,10 +222,11 @@ class WorkingSet:
         return iteration
 
     def _gap(self, alpha):
-        """Duality gap of the problem restricted to the working set."""
+        """Duality gap of the problem restricted to the working set, and the dual norms."""
         gradient = self._form.gradient(self.part)
         rss = max(self._form.rss(self.part), 0.0)
-        return gap_parts(self.part, alpha, self.B, gradient, rss, self.part.dual_norms(gradient))
+        norms = self.part.dual_norms(gradient)
+        return gap_parts(self.part, alpha, self.B, gradient, rss, norms), norms
 
     def _predict(self, alpha):
         """Move along the tangent of the path from the alpha solved last."""
@@ -242,24 +257,40 @@ class WorkingSet:
         slope = np.where(free, gradient - alpha * rate, 0.0)
         ridge = (alpha * part.group_factors[active] / norms)[owner]
         curvature = newton.Curvature(ridge, units, starts, owner, free)
-        found = self._form.directions(places, curvature, [slope, np.where(free, -rate, 0.0)])
-        if found is None or not np.all(np.isfinite(found[0])):
+        sides = [slope, np.where(free, -rate, 0.0)]
+        for single in (True, False):
+            if single and self._n_rough > 2:
+                continue
+            found = self._form.directions(places, curvature, sides, np.float32 if single else np.float64)
+            if found is None or not np.all(np.isfinite(found[0])):
+                self._n_rough += single
+                continue
+            step = found[0]
+            image = self._form.image(part, active, step)
+            gain = float(np.sum(slope * step))
+            # the solution of the Newton system has both sides equal
+            bend = self._form.square(image, places, step) + float(np.sum(step * curvature.apply(step)))
+            if not single or abs(gain - bend) <= 0.2 * gain:
+                break
+            self._n_rough += 1
+        else:
             return FAILED
         self._tangent[:] = 0.0
         if np.all(np.isfinite(found[1])):
             self._tangent[places] = found[1]
-        return self._move(alpha, active, found[0])
+        return self._move(alpha, active, step, image)
 
-    def _move(self, alpha, active, step):
+    def _move(self, alpha, active, step, image=None):
         """Follow a step of the active groups to where the objective is least along it; see `_newton`."""
         part, form = self.part, self._form
         places = part.places(active)
         b = form.B[places]
-        if part.l1_ratio or part.positive:
+        if image is None and (part.l1_ratio or part.positive):
             step = np.where(b != 0.0, step, 0.0)
         starts = np.concatenate(([0], np.cumsum(part.sizes[active])[:-1]))
         linear = float(np.sum(step * form.gradient(part)[places]))
-        image = form.image(part, active, step)
+        if image is None:
+            image = form.image(part, active, step)
         length = newton.line_search(
             b, step, linear, form.square(image, places, step), starts, alpha * part.group_factors[active],
             alpha * part.l1_ratio, part.positive,
