@@ -262,9 +262,13 @@ class Solutions:
         free = np.searchsorted(self.columns, penalty.unpenalized)
         intercepts, unpenalized = problem.unpenalized_part(result.features, self._latent)
         self.values = np.zeros((n_alphas, len(self.columns), T))
+        distinct = len(np.unique(places)) == len(places)
         for value, B, b in zip(self.values, self._latent, unpenalized):
-            # columns repeat where groups overlap: the coefficient is the sum of the latent ones
-            np.add.at(value, places, B * scale)
+            if distinct:
+                value[places] = B * scale
+            else:
+                # columns repeat where groups overlap: the coefficient is the sum of the latent ones
+                np.add.at(value, places, B * scale)
             value[free] = b * scale
         self.intercepts, self.gaps = np.zeros((n_alphas, T)), np.zeros(n_alphas)
         self.n_iters, self.converged = np.ones(n_alphas, dtype=int), np.ones(n_alphas, dtype=bool)

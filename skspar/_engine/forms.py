@@ -13,6 +13,8 @@ from ._block_cd import block_descent, block_descent_on_rows, principal_submatrix
 # A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
 # cache, and where it does not.
 GRAM_CYCLE, ROW_CYCLE = 10.0, 40.0
+# Updates of a residual until it is computed again.
+UPDATES = 100
 # What a cycle costs beside its arithmetic.
 CYCLE_OVERHEAD = 3e4
 
@@ -30,6 +32,10 @@ def _appended(old, extra, used):
 
 class GramForm:
     """Everything from the Gram matrix of the working set and its correlations at zero."""
+
+    # the share of a Newton step's cost that cycles must have had before the first
+    eager = 1.0
+    keeps_system = False
 
     def __init__(self, problem):
         self.problem = problem
@@ -114,6 +120,12 @@ class GramForm:
     def directions(self, places, curvature, sides, dtype):
         return newton.directions_from_gram(principal_submatrix(self.G, places), curvature, sides)
 
+    def solve_again(self, side):
+        return None
+
+    def chord_cost(self, d):
+        return np.inf
+
     def newton_cost(self, d, n_groups):
         return newton.cost_from_gram(d, n_groups, self.B.shape[1])
 
@@ -130,6 +142,9 @@ class GramForm:
 class RowForm:
     """Everything from the columns ``A = V^1/2 X`` of the working set and the residual."""
 
+    eager = 0.2
+    keeps_system = True
+
     def __init__(self, problem):
         self.problem = problem
         self.B = np.zeros((0, problem.n_targets))
@@ -138,7 +153,8 @@ class RowForm:
         self._offset = np.empty((0, problem.n_targets))
         self._residual = self._gradient = None
         self._places, self._copy = np.empty(0, dtype=np.intp), self._A
-        self.exact = True
+        self._system = None
+        self._updates = 0
 
     @property
     def A(self):
@@ -164,16 +180,22 @@ class RowForm:
 
     def move_to(self, B):
         self.B = np.array(B, order="C")
-        self.refresh()
+        self._residual = self._gradient = None
+
+    @property
+    def exact(self):
+        """Whether the residual was computed, or updated a few times only: it does not cancel."""
+        return self._updates < UPDATES
 
     def refresh(self):
-        self._residual = self._gradient = None
+        if not self.exact:
+            self._residual = self._gradient = None
 
     def _current_residual(self):
         if self._residual is None:
             used = np.flatnonzero(self.B.any(axis=1))
             self._residual = product(self._columns(used), self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
-            self.exact = True
+            self._updates = 0
         return self._residual
 
     def gradient(self, part):
@@ -193,7 +215,8 @@ class RowForm:
             self.A, self.B, self._current_residual(), self._offset, part.ptr, order, group_bound, entry_bound, *blocks,
             part.positive, sweeps,
         )  # fmt: skip
-        self._gradient, self.exact = None, False
+        self._gradient = None
+        self._updates += 1
 
     def image(self, part, active, D):
         """What a step D of the active groups takes from the residual."""
@@ -206,10 +229,21 @@ class RowForm:
         residual = self._current_residual()
         self.B[places] += change
         residual -= image
-        self._gradient, self.exact = None, False
+        self._gradient = None
+        self._updates += 1
 
     def directions(self, places, curvature, sides, dtype):
-        return newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
+        found, self._system = newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
+        return found
+
+    def solve_again(self, side):
+        """The last system with another right-hand side."""
+        return None if self._system is None else self._system.solve([side])[0]
+
+    def chord_cost(self, d):
+        """A step with the last system."""
+        return np.inf if self.B.shape[1] > 1 else ROW_CYCLE * 2.0 * 3.0 * d * len(self._target)
+
 
     def newton_cost(self, d, n_groups):
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])

@@ -76,7 +76,7 @@ def directions_from_gram(G, curvature, sides):
 def directions_from_rows(A, curvature, sides, dtype=np.float64):
     """The same with ``G = A'A``, at a cost that is linear in the number of features.
 
-    In float32, with half the arithmetic, to about three digits.
+    In float32, with half the arithmetic, to about three digits. Returned with the system, if there is a single one.
     """
     free = curvature.free[:, 0]
     if curvature.units.shape[1] == 1 and not free.all():
@@ -84,25 +84,26 @@ def directions_from_rows(A, curvature, sides, dtype=np.float64):
         kept = np.cumsum(np.concatenate([[0], counts[:-1]]))[counts > 0]
         owner = np.repeat(np.arange(len(kept)), counts[counts > 0])
         inner = Curvature(curvature.ridge[free], curvature.units[free], kept, owner, np.ones((free.sum(), 1), bool))
-        found = directions_from_rows(np.asfortranarray(A[:, free]), inner, [side[free] for side in sides], dtype)
+        found, _ = directions_from_rows(np.asfortranarray(A[:, free]), inner, [side[free] for side in sides], dtype)
         if found is None:
-            return None
+            return None, None
         out = [np.zeros_like(side) for side in sides]
         for full, part in zip(out, found):
             full[free] = part
-        return out
+        return out, None
     try:
         if curvature.free.all():
-            return RowSystem(A, curvature, dtype).solve(sides)
+            system = RowSystem(A, curvature, dtype)
+            return system.solve(sides), system
         # a preconditioner must be the same at every step
         system = RowSystem(A, curvature, np.float64)
     except LinAlgError:
-        return None
+        return None, None
 
     def gram_product(P):
         return product(A.T, product(A, P))
 
-    return [_conjugate_gradients(gram_product, lambda S: system.solve([S])[0], curvature, side) for side in sides]
+    return [_conjugate_gradients(gram_product, lambda S: system.solve([S])[0], curvature, side) for side in sides], None
 
 
 def cost_from_gram(d, n_groups, T):
@@ -207,6 +208,12 @@ class RowSystem:
         K[np.diag_indices(n)] += 1.0
         self._factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
         self._iterative = T > 1 and dtype == np.float32
+        if self._iterative:
+            # products with the inverse are faster than triangular solutions
+            inverse = get_lapack_funcs(("potri",), dtype=dtype)[0](self._factor[0], lower=True)[0]
+            self._explicit = np.tril(inverse)
+            self._explicit += np.tril(inverse, -1).T
+            self._explicit = np.asfortranarray(self._explicit)
         if T == 1:
             weights = np.ascontiguousarray(self._root[:, 0] * curvature.units[:, 0], dtype=dtype)
             self._Z = group_combinations(self._A, weights, curvature.starts)
@@ -255,6 +262,8 @@ class RowSystem:
 
     def _inverse(self, P):
         """``K^-1 P``."""
+        if self._iterative:
+            return self._blas[2](1.0, self._explicit, P)
         return cho_solve(self._factor, P, check_finite=False)
 
     def solve(self, sides):
@@ -327,8 +336,7 @@ class RowSystem:
 
     def _share(self):
         """What a column's square in K^-1 is to its square, on the average of all directions."""
-        half = get_lapack_funcs(("trtri",), dtype=self.dtype)[0](self._factor[0], lower=True)[0]
-        return float(np.sum(np.tril(half) ** 2)) / len(half)
+        return float(np.trace(self._explicit)) / len(self._explicit)
 
 
 def _conjugate_gradients(gram_product, inverse, curvature, side):

@@ -56,6 +56,7 @@ class WorkingSet:
             self._blocks = np.empty(0), np.empty(0), np.empty(0), np.zeros(1, dtype=np.intp)
             # where the solution moves as alpha changes, and the alpha solved last
             self._tangent, self._last_alpha = np.empty((0, self.n_targets)), None
+            self._last_active, self._lazy = np.empty(0, dtype=np.intp), False
             # how many systems float32 could not solve
             self._n_rough = 0
 
@@ -168,24 +169,29 @@ class WorkingSet:
     def _solve_blocks(self, alpha, max_iter, gap_target):
         """Cycles of block descent find the support, Newton steps on it converge quadratically.
 
-        A Newton step is taken once the cycles have cost as much, so neither method can hold up the other.
+        Cycles go on where, at the rate of the last ones, they reach the target for less than a Newton step costs. Where
+        Newton steps bring little, none is taken before the cycles have cost as much, so neither method can hold up
+        the other.
         """
         form, part = self._form, self.part
         group_bound, entry_bound = alpha * part.group_factors, alpha * part.l1_ratio
-        best, stalled, cost = np.inf, 0, 0.0
-        iteration, newton_last = 0, False
+        best, stalled, cost, share = np.inf, 0, 0.0, form.eager
+        iteration, repeated, before = 0, 0, None
+        stepped = chord = False
         self._predict(alpha)
         norms = part.dual_norms(form.gradient(part))
         while True:
             active = part.active(form.B)
-            if not newton_last:
+            if not stepped:
                 # the groups that a cycle may change
                 chosen = norms > NEAR * alpha
                 chosen[active] = True
                 form.descend(part, np.flatnonzero(chosen), group_bound, entry_bound, self._blocks, 1)
                 active = part.active(form.B)
                 n_moving = int(part.sizes[active].sum())
-                cost += form.cycle_cost(n_moving, True)
+                cycle = form.cycle_cost(n_moving, False)
+                cost += cycle
+                repeated += 1
                 iteration += 1
             gap, norms = self._gap(alpha)
             if gap <= gap_target and not form.exact:
@@ -198,11 +204,32 @@ class WorkingSet:
             best = min(best, gap)
             if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * form.rounding()):
                 break
-            if newton_last:
-                newton_last = False
+            if stepped:
+                # trusted for as long as it pays
+                share, chord = (form.eager, True) if gap < 0.5 * before else (1.0, False)
+                stepped, repeated, before = False, 0, gap
+                at_zero = np.ones(part.n_groups, dtype=bool)
+                at_zero[active] = False
+                if chord and form.chord_cost(n_moving) < 0.5 * newton_cost and not np.any(norms[at_zero] > alpha):
+                    stepped = self._chord(alpha) != FAILED
+                    iteration += 1
                 continue
+            newton_cost = form.newton_cost(n_moving, len(active))
+            if before is not None and 0.0 < gap < 0.5 * before:
+                more = np.log(gap / gap_target) / np.log(before / gap) * repeated * cycle
+                wait = more < (form.chord_cost(n_moving) if chord else newton_cost)
+            else:
+                wait = False
+            before, repeated = gap, 0
             outcome = FAILED
-            if len(active) and cost >= form.newton_cost(n_moving, len(active)):
+            if len(active) and not wait and chord and form.chord_cost(n_moving) < 0.5 * newton_cost:
+                outcome = self._chord(alpha)
+                iteration += 1
+                stepped = outcome != FAILED
+                chord = stepped
+                if stepped:
+                    continue
+            if len(active) and not wait and cost >= share * newton_cost:
                 outcome = self._newton(alpha, active)
                 iteration += 1
                 # what reached zero stays there while the rest moves on, as in an active-set method
@@ -212,11 +239,13 @@ class WorkingSet:
                     iteration += 1
                 cost = 0.0
                 form.refresh()
-                newton_last = outcome != FAILED
-            if outcome == FAILED and len(active):
+                stepped = outcome != FAILED
+                share = form.eager if stepped else 1.0
+            if outcome == FAILED and len(active) and not wait:
                 sweeps = min(4, max_iter - iteration)
                 form.descend(part, active, group_bound, entry_bound, self._blocks, sweeps)
                 cost += sweeps * form.cycle_cost(n_moving, False)
+                repeated += sweeps
                 iteration += sweeps
         self._last_alpha = alpha
         return iteration
@@ -234,8 +263,27 @@ class WorkingSet:
             return
         active = self.part.active(self.B)
         if len(active):
+            if self._lazy:
+                self._tangent[:] = 0.0
+                kept, _, rate, places = self._slopes(alpha, self._last_active)
+                found = self._form.solve_again(np.where(kept, -rate, 0.0))
+                if found is not None and np.all(np.isfinite(found)):
+                    self._tangent[places] = np.where(kept, found, 0.0)
             step = (alpha - self._last_alpha) * self._tangent[self.part.places(active)]
             self._move(alpha, active, step)
+
+    def _slopes(self, alpha, active):
+        """What a step of some groups needs: the coefficients off zero, the slope, its rate with alpha, and places."""
+        part = self.part
+        places = part.places(active)
+        b, gradient = self.B[places], self._form.gradient(part)[places]
+        sizes = part.sizes[active]
+        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        norms = np.repeat(np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts)), sizes)[:, None]
+        units = np.divide(b, norms, out=np.zeros_like(b), where=norms > 0.0)
+        rate = part.group_factors[np.repeat(active, sizes)][:, None] * units + part.l1_ratio * np.sign(b)
+        kept = b != 0.0 if part.l1_ratio or part.positive else np.broadcast_to(norms > 0.0, b.shape)
+        return kept, gradient - alpha * rate, rate, places
 
     def _newton(self, alpha, active):
         """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
@@ -257,7 +305,9 @@ class WorkingSet:
         slope = np.where(free, gradient - alpha * rate, 0.0)
         ridge = (alpha * part.group_factors[active] / norms)[owner]
         curvature = newton.Curvature(ridge, units, starts, owner, free)
-        sides = [slope, np.where(free, -rate, 0.0)]
+        # the tangent of the path may wait until it is wanted
+        self._lazy = self._form.keeps_system and bool(free.all())
+        sides = [slope] if self._lazy else [slope, np.where(free, -rate, 0.0)]
         for single in (True, False):
             if single and self._n_rough > 2:
                 continue
@@ -271,14 +321,28 @@ class WorkingSet:
             # the solution of the Newton system has both sides equal
             bend = self._form.square(image, places, step) + float(np.sum(step * curvature.apply(step)))
             if not single or abs(gain - bend) <= 0.2 * gain:
+                self._last_active = active
                 break
             self._n_rough += 1
         else:
             return FAILED
-        self._tangent[:] = 0.0
-        if np.all(np.isfinite(found[1])):
-            self._tangent[places] = found[1]
+        if not self._lazy:
+            self._tangent[:] = 0.0
+            if np.all(np.isfinite(found[1])):
+                self._tangent[places] = found[1]
         return self._move(alpha, active, step, image)
+
+    def _chord(self, alpha):
+        """A step like Newton's with the Hessian of the last one."""
+        part = self.part
+        active = self._last_active
+        kept, slope, _, places = self._slopes(alpha, active)
+        found = self._form.solve_again(np.where(kept, slope, 0.0))
+        if found is None or not np.all(np.isfinite(found)):
+            return FAILED
+        still = np.isin(active, part.active(self.B))
+        step = np.where(kept, found, 0.0)[np.repeat(still, part.sizes[active])]
+        return self._move(alpha, active[still], step)
 
     def _move(self, alpha, active, step, image=None):
         """Follow a step of the active groups to where the objective is least along it; see `_newton`."""
@@ -291,6 +355,17 @@ class WorkingSet:
         linear = float(np.sum(step * form.gradient(part)[places]))
         if image is None:
             image = form.image(part, active, step)
+        crossing, short = self._shortened(b, step, starts)
+        if crossing:
+            image_short = form.image(part, active, short)
+            linear_short = float(np.sum(short * form.gradient(part)[places]))
+            length = newton.line_search(
+                b, short, linear_short, form.square(image_short, places, short), starts,
+                alpha * part.group_factors[active], alpha * part.l1_ratio, part.positive,
+            )  # fmt: skip
+            if length > 0.9:
+                form.step(part, places, short, image_short)
+                return STEPPED
         length = newton.line_search(
             b, step, linear, form.square(image, places, step), starts, alpha * part.group_factors[active],
             alpha * part.l1_ratio, part.positive,
@@ -309,3 +384,17 @@ class WorkingSet:
         kink = np.count_nonzero(new) < np.count_nonzero(b)
         form.step(part, places, new - b, form.image(part, active, new - b) if kink else length * image)
         return KINK if kink else STEPPED
+
+    def _shortened(self, b, step, starts):
+        """The step that ends at zero where this one leads through it, and whether there is any."""
+        part = self.part
+        new = b + step
+        owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(b))))
+        through = np.add.reduceat(np.einsum("ij,ij->i", b, new), starts) <= 0.0
+        new[through[owner]] = 0.0
+        crossing = bool(through.any())
+        if part.l1_ratio or part.positive:
+            other = b * new < 0.0
+            new[other] = 0.0
+            crossing = crossing or bool(other.any())
+        return crossing, new - b
