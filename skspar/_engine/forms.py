@@ -13,6 +13,8 @@ from ._block_cd import block_descent, block_descent_on_rows, principal_submatrix
 # A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
 # cache, and where it does not.
 GRAM_CYCLE, ROW_CYCLE = 10.0, 40.0
+# The same of a product that reads the columns once.
+AGAIN = 12.0
 # Updates of a residual until it is computed again.
 UPDATES = 100
 # What a cycle costs beside its arithmetic.
@@ -120,10 +122,8 @@ class GramForm:
     def directions(self, places, curvature, sides, dtype):
         return newton.directions_from_gram(principal_submatrix(self.G, places), curvature, sides)
 
-    def solve_again(self, side):
-        return None
-
-    def chord_cost(self, d):
+    def again_cost(self, d):
+        """What a Newton step with the factors of an earlier one costs."""
         return np.inf
 
     def newton_cost(self, d, n_groups):
@@ -234,16 +234,46 @@ class RowForm:
 
     def directions(self, places, curvature, sides, dtype):
         found, self._system = newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
+        # increasing, which groups in the order of the working set are
+        self._system_places, self._n_steps = places, 4
         return found
 
-    def solve_again(self, side):
-        """The last system with another right-hand side."""
-        return None if self._system is None else self._system.solve([side])[0]
+    def improved(self, places, curvature, side, reduction):
+        """The Newton direction from the factors of the last system, improved by conjugate gradients, and its image.
 
-    def chord_cost(self, d):
-        """A step with the last system."""
-        return np.inf if self.B.shape[1] > 1 else ROW_CYCLE * 2.0 * 3.0 * d * len(self._target)
+        Both None where there is no such system. Without ``reduction`` of the residual the direction is not improved,
+        and the image None.
+        """
+        if self._system is None:
+            return None, None
+        columns, system = self._columns(places), self._system
+        # features that the system has, and where; others have their own curvature alone
+        at = np.minimum(np.searchsorted(self._system_places, places), len(self._system_places) - 1)
+        known = self._system_places[at] == places
+        at = at[known]
+        new = np.flatnonzero(~known)
+        own = 1.0 / (curvature.ridge[new] + np.einsum("ij,ij->j", columns[:, new], columns[:, new]))[:, None]
 
+        def precondition(S):
+            whole = np.zeros((len(self._system_places), S.shape[1]))
+            whole[at] = S[known]
+            out = np.empty_like(S)
+            out[known] = system.solve([whole])[0][at]
+            out[new] = own * S[new]
+            return out
+
+        if reduction is None:
+            return precondition(side), None
+        step, image, self._n_steps = newton.few_conjugate_gradients(
+            columns, curvature, precondition, side, reduction
+        )
+        return step, image
+
+    def again_cost(self, d):
+        """What a Newton step with the factors of an earlier one costs."""
+        if self._system is None or self.B.shape[1] > 1:
+            return np.inf
+        return self._n_steps * AGAIN * 6.0 * d * len(self._target)
 
     def newton_cost(self, d, n_groups):
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])

@@ -216,9 +216,9 @@ class RowSystem:
             self._explicit = np.asfortranarray(self._explicit)
         if T == 1:
             weights = np.ascontiguousarray(self._root[:, 0] * curvature.units[:, 0], dtype=dtype)
-            self._Z = group_combinations(self._A, weights, curvature.starts)
-            half = trsm(1.0, self._factor[0], self._Z, lower=True)
-            self._small = self._factorise(syrk(1.0, half, trans=True, lower=True))
+            # L^-1 Z, where K = L L'
+            self._Z = trsm(1.0, self._factor[0], group_combinations(self._A, weights, curvature.starts), lower=True)
+            self._small = self._factorise(syrk(1.0, self._Z, trans=True, lower=True))
         elif not self._iterative:
             self._small = self._factorise(self._inner_products(trsm(1.0, self._factor[0], self._A, lower=True)))
 
@@ -271,14 +271,19 @@ class RowSystem:
         curvature, T = self.curvature, self.curvature.units.shape[1]
         S = np.asarray(np.concatenate(sides, axis=1), dtype=self.dtype, order="F")
         P = self._times(S / self._root)
-        Y = self._inverse(P)
         if T == 1:
+            trsm, _, gemv = self._blas[1:]
+            half = trsm(1.0, self._factor[0], P, lower=True)
             along = np.add.reduceat(curvature.units * S, curvature.starts)
             (small, scale) = self._small
-            w = scale * cho_solve(small, scale * (along - self._Z.T @ Y), check_finite=False)
-            image = self._transposed_times(self._inverse(P + self._Z @ w.astype(self.dtype)))
+            for t in range(S.shape[1]):
+                along[:, t] -= gemv(1.0, self._Z, half[:, t], trans=True)
+            w = scale * cho_solve(small, scale * along, check_finite=False)
+            for t in range(S.shape[1]):
+                half[:, t] += gemv(1.0, self._Z, w[:, t])
+            image = self._transposed_times(trsm(1.0, self._factor[0], half, lower=True, trans_a=True))
         else:
-            image = self._transposed_times(Y)
+            image = self._transposed_times(self._inverse(P))
             w, more = self._radial(S - self._root * image)
             image += more
         units = np.tile(curvature.units, len(sides))
@@ -366,6 +371,31 @@ def _conjugate_gradients(gram_product, inverse, curvature, side):
         previous, product = product, float(np.sum(residual * z))
         direction = z + (product / previous) * direction
     return x
+
+
+def few_conjugate_gradients(A, curvature, precondition, side, reduction, most=12):
+    """H X = S, roughly, with ``G = A'A``: X, A X and the number of steps; X is None where H is not positive."""
+    x, image = np.zeros_like(side), np.zeros((len(A), side.shape[1]))
+    residual = side.copy()
+    z = precondition(residual)
+    direction = z.copy()
+    value = start = float(np.sum(residual * z))
+    n_steps = 0
+    while n_steps < most and value > reduction**2 * start:
+        forward = product(A, direction)
+        back = product(A.T, forward) + curvature.apply(direction)
+        bend = float(np.sum(direction * back))
+        if not bend > 0.0:
+            return None, None, n_steps
+        length = value / bend
+        x += length * direction
+        image += length * forward
+        residual -= length * back
+        z = precondition(residual)
+        previous, value = value, float(np.sum(residual * z))
+        direction = z + (value / previous) * direction
+        n_steps += 1
+    return x, image, n_steps
 
 
 def line_search(b, step, linear, quadratic, starts, group_bound, entry_bound, positive):

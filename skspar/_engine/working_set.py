@@ -56,7 +56,7 @@ class WorkingSet:
             self._blocks = np.empty(0), np.empty(0), np.empty(0), np.zeros(1, dtype=np.intp)
             # where the solution moves as alpha changes, and the alpha solved last
             self._tangent, self._last_alpha = np.empty((0, self.n_targets)), None
-            self._last_active, self._lazy = np.empty(0, dtype=np.intp), False
+            self._lazy, self._norms = False, np.empty(0)
             # how many systems float32 could not solve
             self._n_rough = 0
 
@@ -179,7 +179,10 @@ class WorkingSet:
         iteration, repeated, before = 0, 0, None
         stepped = chord = False
         self._predict(alpha)
-        norms = part.dual_norms(form.gradient(part))
+        # after a prediction those of the last point will do: whatever they miss is found when they are computed next
+        norms = self._norms
+        if self._last_alpha is None or len(norms) != part.n_groups:
+            norms = part.dual_norms(form.gradient(part))
         while True:
             active = part.active(form.B)
             if not stepped:
@@ -210,20 +213,20 @@ class WorkingSet:
                 stepped, repeated, before = False, 0, gap
                 at_zero = np.ones(part.n_groups, dtype=bool)
                 at_zero[active] = False
-                if chord and form.chord_cost(n_moving) < 0.5 * newton_cost and not np.any(norms[at_zero] > alpha):
-                    stepped = self._chord(alpha) != FAILED
+                if chord and form.again_cost(n_moving) < newton_cost and not np.any(norms[at_zero] > alpha):
+                    stepped = self._newton(alpha, active, again=min(0.3, 0.5 * gap_target / gap)) != FAILED
                     iteration += 1
                 continue
             newton_cost = form.newton_cost(n_moving, len(active))
             if before is not None and 0.0 < gap < 0.5 * before:
                 more = np.log(gap / gap_target) / np.log(before / gap) * repeated * cycle
-                wait = more < (form.chord_cost(n_moving) if chord else newton_cost)
+                wait = more < (min(form.again_cost(n_moving), newton_cost) if chord else newton_cost)
             else:
                 wait = False
             before, repeated = gap, 0
             outcome = FAILED
-            if len(active) and not wait and chord and form.chord_cost(n_moving) < 0.5 * newton_cost:
-                outcome = self._chord(alpha)
+            if len(active) and not wait and chord and form.again_cost(n_moving) < newton_cost:
+                outcome = self._newton(alpha, active, again=min(0.3, 0.5 * gap_target / gap))
                 iteration += 1
                 stepped = outcome != FAILED
                 chord = stepped
@@ -247,7 +250,7 @@ class WorkingSet:
                 cost += sweeps * form.cycle_cost(n_moving, False)
                 repeated += sweeps
                 iteration += sweeps
-        self._last_alpha = alpha
+        self._last_alpha, self._norms = alpha, norms
         return iteration
 
     def _gap(self, alpha):
@@ -263,65 +266,40 @@ class WorkingSet:
             return
         active = self.part.active(self.B)
         if len(active):
+            step = self._tangent[self.part.places(active)]
             if self._lazy:
-                self._tangent[:] = 0.0
-                kept, _, rate, places = self._slopes(alpha, self._last_active)
-                found = self._form.solve_again(np.where(kept, -rate, 0.0))
-                if found is not None and np.all(np.isfinite(found)):
-                    self._tangent[places] = np.where(kept, found, 0.0)
-            step = (alpha - self._last_alpha) * self._tangent[self.part.places(active)]
-            self._move(alpha, active, step)
+                places, _, rate, curvature = self._system(alpha, active)
+                step, _ = self._form.improved(places, curvature, -rate, None)
+            if step is not None:
+                self._move(alpha, active, (alpha - self._last_alpha) * step)
 
-    def _slopes(self, alpha, active):
-        """What a step of some groups needs: the coefficients off zero, the slope, its rate with alpha, and places."""
-        part = self.part
-        places = part.places(active)
-        b, gradient = self.B[places], self._form.gradient(part)[places]
-        sizes = part.sizes[active]
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-        norms = np.repeat(np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts)), sizes)[:, None]
-        units = np.divide(b, norms, out=np.zeros_like(b), where=norms > 0.0)
-        rate = part.group_factors[np.repeat(active, sizes)][:, None] * units + part.l1_ratio * np.sign(b)
-        kept = b != 0.0 if part.l1_ratio or part.positive else np.broadcast_to(norms > 0.0, b.shape)
-        return kept, gradient - alpha * rate, rate, places
-
-    def _newton(self, alpha, active):
+    def _newton(self, alpha, active, again=None):
         """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
 
-        Returns FAILED where no step lowers the objective, KINK where the step ended with a group or coefficient at
-        zero.
+        Instead of new factors those of an earlier step may serve, with the residual reduced to ``again``. Returns FAILED where
+        no step lowers the objective, KINK where the step ended with a group or coefficient at zero.
         """
-        part = self.part
-        places = part.places(active)
-        b, gradient = self.B[places], self._form.gradient(part)[places]
-        sizes = part.sizes[active]
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-        owner = np.repeat(np.arange(len(active)), sizes)
-        norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
-        units = b / norms[owner, None]
-        # what the penalty's slope gains with alpha
-        rate = part.group_factors[active][owner, None] * units + part.l1_ratio * np.sign(b)
-        free = b != 0.0 if part.l1_ratio or part.positive else np.ones(b.shape, dtype=bool)
-        slope = np.where(free, gradient - alpha * rate, 0.0)
-        ridge = (alpha * part.group_factors[active] / norms)[owner]
-        curvature = newton.Curvature(ridge, units, starts, owner, free)
+        part, form = self.part, self._form
+        places, slope, rate, curvature = self._system(alpha, active)
+        if again is not None:
+            step, image = form.improved(places, curvature, slope, again)
+            return FAILED if step is None else self._move(alpha, active, step, image)
         # the tangent of the path may wait until it is wanted
-        self._lazy = self._form.keeps_system and bool(free.all())
-        sides = [slope] if self._lazy else [slope, np.where(free, -rate, 0.0)]
+        self._lazy = form.keeps_system and bool(curvature.free.all())
+        sides = [slope] if self._lazy else [slope, np.where(curvature.free, -rate, 0.0)]
         for single in (True, False):
             if single and self._n_rough > 2:
                 continue
-            found = self._form.directions(places, curvature, sides, np.float32 if single else np.float64)
+            found = form.directions(places, curvature, sides, np.float32 if single else np.float64)
             if found is None or not np.all(np.isfinite(found[0])):
                 self._n_rough += single
                 continue
             step = found[0]
-            image = self._form.image(part, active, step)
+            image = form.image(part, active, step)
             gain = float(np.sum(slope * step))
             # the solution of the Newton system has both sides equal
-            bend = self._form.square(image, places, step) + float(np.sum(step * curvature.apply(step)))
+            bend = form.square(image, places, step) + float(np.sum(step * curvature.apply(step)))
             if not single or abs(gain - bend) <= 0.2 * gain:
-                self._last_active = active
                 break
             self._n_rough += 1
         else:
@@ -332,17 +310,21 @@ class WorkingSet:
                 self._tangent[places] = found[1]
         return self._move(alpha, active, step, image)
 
-    def _chord(self, alpha):
-        """A step like Newton's with the Hessian of the last one."""
+    def _system(self, alpha, active):
+        """The Newton system of some groups: places, slope, what the penalty's slope gains with alpha, curvature."""
         part = self.part
-        active = self._last_active
-        kept, slope, _, places = self._slopes(alpha, active)
-        found = self._form.solve_again(np.where(kept, slope, 0.0))
-        if found is None or not np.all(np.isfinite(found)):
-            return FAILED
-        still = np.isin(active, part.active(self.B))
-        step = np.where(kept, found, 0.0)[np.repeat(still, part.sizes[active])]
-        return self._move(alpha, active[still], step)
+        places = part.places(active)
+        b, gradient = self.B[places], self._form.gradient(part)[places]
+        sizes = part.sizes[active]
+        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        owner = np.repeat(np.arange(len(active)), sizes)
+        norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
+        units = b / norms[owner, None]
+        rate = part.group_factors[active][owner, None] * units + part.l1_ratio * np.sign(b)
+        free = b != 0.0 if part.l1_ratio or part.positive else np.ones(b.shape, dtype=bool)
+        slope = np.where(free, gradient - alpha * rate, 0.0)
+        ridge = (alpha * part.group_factors[active] / norms)[owner]
+        return places, slope, rate, newton.Curvature(ridge, units, starts, owner, free)
 
     def _move(self, alpha, active, step, image=None):
         """Follow a step of the active groups to where the objective is least along it; see `_newton`."""
