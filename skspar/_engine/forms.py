@@ -264,9 +264,7 @@ class RowForm:
 
         if reduction is None:
             return precondition(side), None
-        step, image, self._n_steps = newton.few_conjugate_gradients(
-            columns, curvature, precondition, side, reduction
-        )
+        step, image, self._n_steps = newton.few_conjugate_gradients(columns, curvature, precondition, side, reduction)
         return step, image
 
     def again_cost(self, d):

@@ -188,10 +188,11 @@ class RowSystem:
 
     With ``K = I + A R^-1 A'`` and ``Z_t = [A_g u_gt]`` the solution is
 
-        X = R^-1 (S + U W R - A' Y),    Y_t = K^-1 (A R^-1 S_t + Z_t w),    (sum_t Z_t' K^-1 Z_t) w = sum_t U_t' S_t - Z_t' K^-1 A R^-1 S_t
+        X = R^-1 (S - A' Y) + W,    W_j = w_g u_j for the features j of group g,
+        Y_t = K^-1 (A R^-1 S_t + Z_t w),    (sum_t Z_t' K^-1 Z_t) w = U'S - sum_t Z_t' K^-1 A R^-1 S_t.
 
-    where ``U W R`` has the rows ``r_g w_g u_g``. The last system, of the order of the groups, is factorised, or in
-    float32 and with several targets solved by conjugate gradients.
+    The last system, of the order of the groups, is factorised, or in float32 and with several targets solved by
+    conjugate gradients.
     """
 
     def __init__(self, A, curvature, dtype):
@@ -200,7 +201,6 @@ class RowSystem:
         self._root = root.astype(dtype)[:, None]
         # A R^-1/2
         self._A = scaled_columns(A, 1.0 / root, dtype)
-        self._A2 = None
         n, T = len(A), curvature.units.shape[1]
         self._blas = get_blas_funcs(("syrk", "trsm", "gemm", "gemv"), dtype=dtype)
         syrk, trsm = self._blas[:2]
@@ -293,10 +293,10 @@ class RowSystem:
 
     def _spread(self, w):
         """``w_g u_g`` for every column of w: (d, sides * T)."""
-        units = self._units
-        out = np.empty((len(units), w.shape[1] * units.shape[1]), dtype=self.dtype, order="F")
+        d, T = self._units.shape
+        out = np.empty((d, w.shape[1] * T), dtype=self.dtype, order="F")
         for i, column in enumerate(w.T):
-            np.multiply(units, column[self.curvature.owner, None], out=out[:, i * units.shape[1] : (i + 1) * units.shape[1]])
+            np.multiply(self._units, column[self.curvature.owner, None], out=out[:, i * T : (i + 1) * T])
         return out
 
     def _gathered(self, V):
@@ -322,11 +322,9 @@ class RowSystem:
         z = inverse * rhs
         direction, value = z.copy(), np.sum(rhs * z, axis=0)
         goal = ACCURACY**2 * value
-        self.n_iter = 0
         for _ in range(60):
             if np.all(value <= goal):
                 break
-            self.n_iter += 1
             part = self._transposed_times(self._inverse(self._times(self._root * self._spread(direction))))
             product = self._gathered(self._root * part)
             bend = np.sum(direction * product, axis=0)
@@ -396,6 +394,12 @@ def few_conjugate_gradients(A, curvature, precondition, side, reduction, most=12
         direction = z + (value / previous) * direction
         n_steps += 1
     return x, image, n_steps
+
+
+def penalty(b, starts, group_bound, entry_bound):
+    """Penalty of some coefficients."""
+    norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
+    return float(group_bound @ norms) + entry_bound * float(np.abs(b).sum())
 
 
 def line_search(b, step, linear, quadratic, starts, group_bound, entry_bound, positive):

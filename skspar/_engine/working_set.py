@@ -176,26 +176,24 @@ class WorkingSet:
         form, part = self._form, self.part
         group_bound, entry_bound = alpha * part.group_factors, alpha * part.l1_ratio
         best, stalled, cost, share = np.inf, 0, 0.0, form.eager
-        iteration, repeated, before = 0, 0, None
-        stepped = chord = False
+        iteration, cycles, before = 0, 0, None
+        # whether the last step was Newton's, and whether its factors may serve again
+        stepped = again = False
         self._predict(alpha)
         # after a prediction those of the last point will do: whatever they miss is found when they are computed next
         norms = self._norms
         if self._last_alpha is None or len(norms) != part.n_groups:
             norms = part.dual_norms(form.gradient(part))
         while True:
-            active = part.active(form.B)
             if not stepped:
                 # the groups that a cycle may change
                 chosen = norms > NEAR * alpha
-                chosen[active] = True
+                chosen[part.active(form.B)] = True
                 form.descend(part, np.flatnonzero(chosen), group_bound, entry_bound, self._blocks, 1)
-                active = part.active(form.B)
-                n_moving = int(part.sizes[active].sum())
-                cycle = form.cycle_cost(n_moving, False)
-                cost += cycle
-                repeated += 1
+                cycles += 1
                 iteration += 1
+            active = part.active(form.B)
+            n_moving = int(part.sizes[active].sum())
             gap, norms = self._gap(alpha)
             if gap <= gap_target and not form.exact:
                 form.refresh()
@@ -207,51 +205,51 @@ class WorkingSet:
             best = min(best, gap)
             if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * form.rounding()):
                 break
+            cycle_cost, newton_cost = form.cycle_cost(n_moving, False), form.newton_cost(n_moving, len(active))
+            cost += cycle_cost * cycles
+            improved = before is not None and gap < 0.5 * before
             if stepped:
-                # trusted for as long as it pays
-                share, chord = (form.eager, True) if gap < 0.5 * before else (1.0, False)
-                stepped, repeated, before = False, 0, gap
-                at_zero = np.ones(part.n_groups, dtype=bool)
-                at_zero[active] = False
-                if chord and form.again_cost(n_moving) < newton_cost and not np.any(norms[at_zero] > alpha):
-                    stepped = self._newton(alpha, active, again=min(0.3, 0.5 * gap_target / gap)) != FAILED
-                    iteration += 1
-                continue
-            newton_cost = form.newton_cost(n_moving, len(active))
-            if before is not None and 0.0 < gap < 0.5 * before:
-                more = np.log(gap / gap_target) / np.log(before / gap) * repeated * cycle
-                wait = more < (min(form.again_cost(n_moving), newton_cost) if chord else newton_cost)
+                share = form.eager if improved else 1.0
+                again = improved and form.again_cost(n_moving) < newton_cost
+                # groups at zero that should not be there wait for a cycle
+                turn = again and not np.any(np.delete(norms, active) > alpha)
+            elif improved and gap > 0.0:
+                more = np.log(gap / gap_target) / np.log(before / gap) * cycles * cycle_cost
+                turn = more >= (form.again_cost(n_moving) if again else newton_cost)
             else:
-                wait = False
-            before, repeated = gap, 0
-            outcome = FAILED
-            if len(active) and not wait and chord and form.again_cost(n_moving) < newton_cost:
-                outcome = self._newton(alpha, active, again=min(0.3, 0.5 * gap_target / gap))
+                turn = True
+            before, cycles, after_step, stepped = gap, 0, stepped, False
+            if not turn or len(active) == 0:
+                continue
+            if again:
+                stepped = again = self._newton(alpha, active, min(0.3, 0.5 * gap_target / gap)) != FAILED
                 iteration += 1
-                stepped = outcome != FAILED
-                chord = stepped
-                if stepped:
-                    continue
-            if len(active) and not wait and cost >= share * newton_cost:
-                outcome = self._newton(alpha, active)
-                iteration += 1
-                # what reached zero stays there while the rest moves on, as in an active-set method
-                while outcome == KINK and iteration < max_iter:
-                    active = part.active(form.B)
-                    outcome = self._newton(alpha, active) if len(active) else STEPPED
-                    iteration += 1
-                cost = 0.0
-                form.refresh()
-                stepped = outcome != FAILED
+            if stepped or after_step:
+                continue
+            if cost >= share * newton_cost:
+                stepped, count = self._newton_steps(alpha, active, max_iter - iteration)
                 share = form.eager if stepped else 1.0
-            if outcome == FAILED and len(active) and not wait:
-                sweeps = min(4, max_iter - iteration)
-                form.descend(part, active, group_bound, entry_bound, self._blocks, sweeps)
-                cost += sweeps * form.cycle_cost(n_moving, False)
-                repeated += sweeps
-                iteration += sweeps
+                iteration += count
+                cost = 0.0
+            if not stepped:
+                cycles = max(0, min(4, max_iter - iteration))
+                form.descend(part, active, group_bound, entry_bound, self._blocks, cycles)
+                iteration += cycles
         self._last_alpha, self._norms = alpha, norms
         return iteration
+
+    def _newton_steps(self, alpha, active, most):
+        """A Newton step, and more while they end at zeros; returns whether they got on, and their number.
+
+        What reached zero stays there while the rest moves on, as in an active-set method.
+        """
+        outcome, count = self._newton(alpha, active), 1
+        while outcome == KINK and count < most:
+            active = self.part.active(self.B)
+            outcome = self._newton(alpha, active) if len(active) else STEPPED
+            count += 1
+        self._form.refresh()
+        return outcome != FAILED, count
 
     def _gap(self, alpha):
         """Duality gap of the problem restricted to the working set, and the dual norms."""
@@ -276,8 +274,9 @@ class WorkingSet:
     def _newton(self, alpha, active, again=None):
         """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
 
-        Instead of new factors those of an earlier step may serve, with the residual reduced to ``again``. Returns FAILED where
-        no step lowers the objective, KINK where the step ended with a group or coefficient at zero.
+        Instead of new factors those of the step before may serve, the residual of the system being reduced to
+        ``again``. Returns FAILED where no step lowers the objective, KINK where the step ended with a group or
+        coefficient at zero.
         """
         part, form = self.part, self._form
         places, slope, rate, curvature = self._system(alpha, active)
@@ -330,28 +329,30 @@ class WorkingSet:
         """Follow a step of the active groups to where the objective is least along it; see `_newton`."""
         part, form = self.part, self._form
         places = part.places(active)
-        b = form.B[places]
-        if image is None and (part.l1_ratio or part.positive):
-            step = np.where(b != 0.0, step, 0.0)
-        starts = np.concatenate(([0], np.cumsum(part.sizes[active])[:-1]))
-        linear = float(np.sum(step * form.gradient(part)[places]))
+        b, gradient = form.B[places], form.gradient(part)[places]
         if image is None:
+            if part.l1_ratio or part.positive:
+                step = np.where(b != 0.0, step, 0.0)
             image = form.image(part, active, step)
-        crossing, short = self._shortened(b, step, starts)
-        if crossing:
-            image_short = form.image(part, active, short)
-            linear_short = float(np.sum(short * form.gradient(part)[places]))
+        starts = np.concatenate(([0], np.cumsum(part.sizes[active])[:-1]))
+        group_bound, entry_bound = alpha * part.group_factors[active], alpha * part.l1_ratio
+        new = self._stopped_at_zero(b, b + step, starts)
+        if new is not None:
+            # where little is lost by it, what the step leads through zero stops there and does not hold up the rest
+            change = new - b
+            image_there = form.image(part, active, change)
+            linear, square = float(np.sum(change * gradient)), form.square(image_there, places, change)
             length = newton.line_search(
-                b, short, linear_short, form.square(image_short, places, short), starts,
-                alpha * part.group_factors[active], alpha * part.l1_ratio, part.positive,
+                b, change, linear, square, starts, group_bound, entry_bound, part.positive
             )  # fmt: skip
-            if length > 0.9:
-                form.step(part, places, short, image_short)
+            gain = newton.penalty(b, starts, group_bound, entry_bound) - newton.penalty(
+                new, starts, group_bound, entry_bound
+            )
+            if length > 0.9 and gain + linear - 0.5 * square > 0.0:
+                form.step(part, places, change, image_there)
                 return STEPPED
-        length = newton.line_search(
-            b, step, linear, form.square(image, places, step), starts, alpha * part.group_factors[active],
-            alpha * part.l1_ratio, part.positive,
-        )  # fmt: skip
+        linear, square = float(np.sum(step * gradient)), form.square(image, places, step)
+        length = newton.line_search(b, step, linear, square, starts, group_bound, entry_bound, part.positive)
         if length == 0.0:
             return FAILED
         new = b + length * step
@@ -367,16 +368,11 @@ class WorkingSet:
         form.step(part, places, new - b, form.image(part, active, new - b) if kink else length * image)
         return KINK if kink else STEPPED
 
-    def _shortened(self, b, step, starts):
-        """The step that ends at zero where this one leads through it, and whether there is any."""
+    def _stopped_at_zero(self, b, new, starts):
+        """``new`` with zeros for the groups and coefficients that come to it from b through zero; None if none do."""
         part = self.part
-        new = b + step
-        owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(b))))
         through = np.add.reduceat(np.einsum("ij,ij->i", b, new), starts) <= 0.0
-        new[through[owner]] = 0.0
-        crossing = bool(through.any())
+        stopped = np.repeat(through, np.diff(np.append(starts, len(b))))[:, None]
         if part.l1_ratio or part.positive:
-            other = b * new < 0.0
-            new[other] = 0.0
-            crossing = crossing or bool(other.any())
-        return crossing, new - b
+            stopped = stopped | (b * new < 0.0)
+        return np.where(stopped, 0.0, new) if stopped.any() else None
