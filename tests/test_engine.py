@@ -4,19 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from _oracles import dual_norm
+from _oracles import Problem, dual_norm
 from scipy import sparse
 from sklearn.linear_model import Lasso
 from sklearn.model_selection import KFold
 
 import skspar._engine.folds as folds
-from skspar import GroupLasso
+from skspar import GroupLasso, group_lasso_path
+from skspar._engine import newton
 from skspar._engine._active_set import LassoActiveSet
 from skspar._engine._blas import product, self_product, symmetric
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
 from skspar._engine.forms import GramForm, RowForm
-from skspar._engine.newton import Curvature, directions_from_gram, directions_from_rows
+from skspar._engine.newton import Curvature, RowSystem, directions_from_gram, directions_from_rows
 from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
 
@@ -228,12 +229,92 @@ def test_newton_directions(rng, n_targets, n, masked):
     sides = [np.where(free, rng.normal(size=b.shape), 0.0) for _ in range(2)]
     curvature = Curvature(ridge, units, starts, owner, free)
     by_gram = directions_from_gram(np.asfortranarray(A.T @ A), curvature, sides)
-    by_rows = directions_from_rows(A.copy(order="F"), curvature, sides)
+    by_rows, _ = directions_from_rows(A, curvature, sides)
     for found in (by_gram, by_rows):
         for x, side in zip(found, sides):
             expected = np.zeros(b.size)
             expected[kept] = np.linalg.solve(H[np.ix_(kept, kept)], side.ravel()[kept])
             np.testing.assert_allclose(x.ravel(), expected, rtol=1e-6, atol=1e-8)
+
+
+def newton_system(rng, n, sizes, n_targets):
+    starts, owner = np.cumsum([0, *sizes[:-1]]), np.repeat(np.arange(len(sizes)), sizes)
+    b = rng.normal(size=(sum(sizes), n_targets))
+    ridge, norms = rng.uniform(0.1, 2.0, len(sizes))[owner], np.sqrt(np.add.reduceat((b**2).sum(axis=1), starts))
+    return Curvature(ridge, b / norms[owner, None], starts, owner, np.ones(b.shape, dtype=bool))
+
+
+@pytest.mark.parametrize("n_targets", [1, 3, 20])
+@pytest.mark.parametrize("sizes", [[2] * 30, [4] * 15], ids=["pairs", "fours"])
+def test_newton_directions_in_single_precision(rng, n_targets, sizes):
+    A = np.asfortranarray(rng.normal(size=(40, 60)) * rng.uniform(0.1, 10.0, 60))
+    curvature = newton_system(rng, 40, sizes, n_targets)
+    sides = [rng.normal(size=(60, n_targets)) for _ in range(2)]
+    exact, _ = directions_from_rows(A, curvature, sides)
+    rough, system = directions_from_rows(A, curvature, sides, np.float32)
+    for x, expected in zip([*rough, *system.solve(sides[:1])], [*exact, exact[0]]):
+        assert np.linalg.norm(x - expected) <= 0.01 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_direction_from_earlier_factors(rng, n_targets):
+    # of other groups, at other coefficients
+    X = rng.normal(size=(40, 60))
+    penalty = layout([4] * 15)
+    problem = Regression(X, rng.normal(size=(40, n_targets)), np.ones(40), penalty, False).rows
+    form = RowForm(problem)
+    [q] = drive(problem.design, [problem.correlations_at_zero()])
+    form.grow(np.arange(60), q)
+    assert form.improved(np.arange(8), None, None, 0.1) == (None, None)
+    before, after = np.arange(40), np.concatenate([np.arange(12), np.arange(20, 48)])
+    curvature = newton_system(rng, 40, [4] * 10, n_targets)
+    form.directions(before, curvature, [q[before]], np.float32)
+    curvature = newton_system(rng, 40, [4] * 10, n_targets)
+    step, image = form.improved(after, curvature, q[after], 1e-9)
+    expected, _ = directions_from_rows(np.asfortranarray(form.A[:, after]), curvature, [q[after]])
+    if n_targets == 1:
+        # in so many dimensions conjugate gradients have not come to an end
+        assert np.linalg.norm(step - expected[0]) <= 0.2 * np.linalg.norm(expected[0])
+    assert np.sum(step * q[after]) > 0.0
+    np.testing.assert_allclose(image, form.A[:, after] @ step, atol=1e-10)
+
+
+def largest_gap(X, Y, alphas, coefs):
+    """Of a path with groups of five and no intercept, relative."""
+    groups = np.arange(X.shape[1]).reshape(-1, 5)
+    problem = Problem(X, Y, groups, np.full(len(groups), np.sqrt(5.0)), fit_intercept=False)
+    return max(problem.at(alpha).relative_gap(coef) for alpha, coef in zip(alphas, np.moveaxis(coefs, -1, 0)))
+
+
+@pytest.mark.parametrize("n_targets", [1, 4])
+@pytest.mark.parametrize("spoiled", ["nan", "wrong", "failed"])
+def test_path_does_not_rely_on_single_precision(rng, monkeypatch, n_targets, spoiled):
+    class Spoiled(RowSystem):
+        def __init__(self, A, curvature, dtype):
+            if spoiled == "failed" and dtype == np.float32:
+                raise np.linalg.LinAlgError
+            super().__init__(A, curvature, dtype)
+
+        def solve(self, sides):
+            found = super().solve(sides)
+            if self.dtype == np.float32:
+                return [np.full_like(x, np.nan) if spoiled == "nan" else rng.normal(size=x.shape) for x in found]
+            return found
+
+    monkeypatch.setattr(newton, "RowSystem", Spoiled)
+    X, Y = rng.normal(size=(25, 200)), rng.normal(size=(25, n_targets))
+    alphas, coefs, gaps = group_lasso_path(X, Y, groups=5, eps=1e-2, tol=1e-10)
+    assert largest_gap(X, Y, alphas, coefs) <= 1e-9
+
+
+@pytest.mark.parametrize("n_targets", [1, 4])
+def test_nearly_collinear_columns_in_single_precision(rng, n_targets):
+    # the columns lie in a space of 12 dimensions but for 1e-6
+    X = rng.normal(size=(30, 12)) @ rng.normal(size=(12, 300)) + 1e-6 * rng.normal(size=(30, 300))
+    Y = rng.normal(size=(30, n_targets))
+    alphas, coefs, gaps = group_lasso_path(X, Y, groups=5, eps=1e-3, tol=1e-8)
+    assert np.all(gaps <= 1e-8 * 0.5 * np.mean(np.sum(Y**2, axis=1)))
+    assert largest_gap(X, Y, alphas, coefs) <= 2e-8
 
 
 @pytest.mark.parametrize("l1_ratio, positive", [(0.0, False), (0.4, False), (0.0, True), (0.4, True)])

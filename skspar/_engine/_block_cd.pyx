@@ -2,8 +2,9 @@
 """Block coordinate descent for group penalties, from a Gram matrix or from rows."""
 import numpy as np
 
+from cython cimport floating
 from libc.math cimport fabs, sqrt
-from scipy.linalg.cython_blas cimport dgemm, dgemv
+from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemv
 
 cdef double UNIT = 1.0, MINUS = -1.0, NONE = 0.0
 cdef int ONE = 1
@@ -308,18 +309,45 @@ def principal_submatrix(const double[::1, :] G, const Py_ssize_t[::1] places):
     return out
 
 
-def group_combinations(const double[::1, :] A, const double[::1] weights, const Py_ssize_t[::1] starts):
+def scaled_columns(const double[::1, :] A, const double[::1] scale, dtype):
+    """The columns of A, each times its scale, in float32 or float64."""
+    out = np.empty((A.shape[0], A.shape[1]), dtype=dtype, order="F")
+    if dtype == np.float32:
+        _scale_columns[float](A, scale, out)
+    else:
+        _scale_columns[double](A, scale, out)
+    return out
+
+
+cdef _scale_columns(const double[::1, :] A, const double[::1] scale, floating[::1, :] out):
+    cdef Py_ssize_t i, j, n = A.shape[0]
+    cdef double factor
+    with nogil:
+        for j in range(A.shape[1]):
+            factor = scale[j]
+            for i in range(n):
+                out[i, j] = <floating> (factor * A[i, j])
+
+
+def group_combinations(const floating[::1, :] A, const floating[::1] weights, const Py_ssize_t[::1] starts):
     """``A_g w_g`` for groups of consecutive columns: a column for each group."""
     cdef int n = <int> A.shape[0], size
     cdef Py_ssize_t k = starts.shape[0], g, stop
-    out = np.zeros((n, k), order="F")
-    cdef double[::1, :] out_ = out
+    cdef floating one = 1.0, zero = 0.0
+    out = np.zeros((n, k), dtype=np.float32 if floating is float else np.float64, order="F")
+    cdef floating[::1, :] out_ = out
     with nogil:
         for g in range(k):
             stop = starts[g + 1] if g + 1 < k else A.shape[1]
             size = <int> (stop - starts[g])
-            dgemv(
-                "N", &n, &size, &UNIT, <double *> &A[0, starts[g]], &n, <double *> &weights[starts[g]], &ONE, &NONE,
-                &out_[0, g], &ONE
-            )
+            if floating is float:
+                sgemv(
+                    "N", &n, &size, &one, <float *> &A[0, starts[g]], &n, <float *> &weights[starts[g]], &ONE, &zero,
+                    &out_[0, g], &ONE
+                )
+            else:
+                dgemv(
+                    "N", &n, &size, &one, <double *> &A[0, starts[g]], &n, <double *> &weights[starts[g]], &ONE, &zero,
+                    &out_[0, g], &ONE
+                )
     return out

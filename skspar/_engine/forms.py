@@ -13,6 +13,10 @@ from ._block_cd import block_descent, block_descent_on_rows, principal_submatrix
 # A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
 # cache, and where it does not.
 GRAM_CYCLE, ROW_CYCLE = 10.0, 40.0
+# The same of a product that reads the columns once.
+AGAIN = 12.0
+# Updates of a residual until it is computed again.
+UPDATES = 100
 # What a cycle costs beside its arithmetic.
 CYCLE_OVERHEAD = 3e4
 
@@ -30,6 +34,10 @@ def _appended(old, extra, used):
 
 class GramForm:
     """Everything from the Gram matrix of the working set and its correlations at zero."""
+
+    # the share of a Newton step's cost that cycles must have had before the first
+    eager = 1.0
+    keeps_system = False
 
     def __init__(self, problem):
         self.problem = problem
@@ -111,8 +119,12 @@ class GramForm:
         gradient -= image
         self.exact = False
 
-    def directions(self, places, curvature, sides):
+    def directions(self, places, curvature, sides, dtype):
         return newton.directions_from_gram(principal_submatrix(self.G, places), curvature, sides)
+
+    def again_cost(self, d):
+        """What a Newton step with the factors of an earlier one costs."""
+        return np.inf
 
     def newton_cost(self, d, n_groups):
         return newton.cost_from_gram(d, n_groups, self.B.shape[1])
@@ -130,6 +142,9 @@ class GramForm:
 class RowForm:
     """Everything from the columns ``A = V^1/2 X`` of the working set and the residual."""
 
+    eager = 0.2
+    keeps_system = True
+
     def __init__(self, problem):
         self.problem = problem
         self.B = np.zeros((0, problem.n_targets))
@@ -137,7 +152,9 @@ class RowForm:
         self._A = np.empty((len(self._target), 0), order="F")
         self._offset = np.empty((0, problem.n_targets))
         self._residual = self._gradient = None
-        self.exact = True
+        self._places, self._copy = np.empty(0, dtype=np.intp), self._A
+        self._system = None
+        self._updates = 0
 
     @property
     def A(self):
@@ -150,22 +167,35 @@ class RowForm:
         self._offset = np.concatenate([self._offset, more])
         self.move_to(np.concatenate([self.B, more]))
 
+    def _columns(self, places):
+        """A copy of some columns; of the last ones asked for it is kept."""
+        if not np.array_equal(places, self._places):
+            # row by row of the transposed matrix
+            self._places, self._copy = places, self._A.T[places].T
+        return self._copy
+
     def diagonal_block(self, block):
         columns = self._A[:, block]
         return self_product(columns)
 
     def move_to(self, B):
         self.B = np.array(B, order="C")
-        self.refresh()
+        self._residual = self._gradient = None
+
+    @property
+    def exact(self):
+        """Whether the residual was computed, or updated a few times only: it does not cancel."""
+        return self._updates < UPDATES
 
     def refresh(self):
-        self._residual = self._gradient = None
+        if not self.exact:
+            self._residual = self._gradient = None
 
     def _current_residual(self):
         if self._residual is None:
             used = np.flatnonzero(self.B.any(axis=1))
-            self._residual = product(self._A[:, used], self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
-            self.exact = True
+            self._residual = product(self._columns(used), self.B[used], self._target.copy(), scale=-1.0, keep=1.0)
+            self._updates = 0
         return self._residual
 
     def gradient(self, part):
@@ -185,14 +215,12 @@ class RowForm:
             self.A, self.B, self._current_residual(), self._offset, part.ptr, order, group_bound, entry_bound, *blocks,
             part.positive, sweeps,
         )  # fmt: skip
-        self._gradient, self.exact = None, False
+        self._gradient = None
+        self._updates += 1
 
     def image(self, part, active, D):
         """What a step D of the active groups takes from the residual."""
-        # reading columns that do not move costs less than copying those that do
-        padded = np.zeros_like(self.B)
-        padded[part.places(active)] = D
-        return product(self.A, padded)
+        return product(self._columns(part.places(active)), D)
 
     def square(self, image, places, D):
         return float(np.sum(image**2))
@@ -201,10 +229,49 @@ class RowForm:
         residual = self._current_residual()
         self.B[places] += change
         residual -= image
-        self._gradient, self.exact = None, False
+        self._gradient = None
+        self._updates += 1
 
-    def directions(self, places, curvature, sides):
-        return newton.directions_from_rows(self._A[:, places], curvature, sides)
+    def directions(self, places, curvature, sides, dtype):
+        found, self._system = newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
+        # increasing, which groups in the order of the working set are
+        self._system_places, self._n_steps = places, 4
+        return found
+
+    def improved(self, places, curvature, side, reduction):
+        """The Newton direction from the factors of the last system, improved by conjugate gradients, and its image.
+
+        Both None where there is no such system. Without ``reduction`` of the residual the direction is not improved,
+        and the image None.
+        """
+        if self._system is None:
+            return None, None
+        columns, system = self._columns(places), self._system
+        # features that the system has, and where; others have their own curvature alone
+        at = np.minimum(np.searchsorted(self._system_places, places), len(self._system_places) - 1)
+        known = self._system_places[at] == places
+        at = at[known]
+        new = np.flatnonzero(~known)
+        own = 1.0 / (curvature.ridge[new] + np.einsum("ij,ij->j", columns[:, new], columns[:, new]))[:, None]
+
+        def precondition(S):
+            whole = np.zeros((len(self._system_places), S.shape[1]))
+            whole[at] = S[known]
+            out = np.empty_like(S)
+            out[known] = system.solve([whole])[0][at]
+            out[new] = own * S[new]
+            return out
+
+        if reduction is None:
+            return precondition(side), None
+        step, image, self._n_steps = newton.few_conjugate_gradients(columns, curvature, precondition, side, reduction)
+        return step, image
+
+    def again_cost(self, d):
+        """What a Newton step with the factors of an earlier one costs."""
+        if self._system is None or self.B.shape[1] > 1:
+            return np.inf
+        return self._n_steps * AGAIN * 6.0 * d * len(self._target)
 
     def newton_cost(self, d, n_groups):
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])

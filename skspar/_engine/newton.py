@@ -12,15 +12,17 @@ the rows (from the columns themselves, where there are more of these), and one o
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, blas, cho_factor, cho_solve, lapack, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, get_blas_funcs, get_lapack_funcs, lapack
 
-from ._blas import product, self_product, symmetric
-from ._block_cd import group_combinations
+from ._blas import product, self_product
+from ._block_cd import group_combinations, scaled_columns
 
 # Largest system of several targets that is written out; larger ones use the structure.
 DENSE = 150
 # Floating-point operations that a Newton step costs beside its arithmetic.
 OVERHEAD = 1e5
+# To what the residual of a system is reduced where three digits will do.
+ACCURACY = 1e-3
 
 
 @dataclass
@@ -71,33 +73,37 @@ def directions_from_gram(G, curvature, sides):
     return [_conjugate_gradients(lambda P: product(G, P), inverse, curvature, side) for side in sides]
 
 
-def directions_from_rows(A, curvature, sides):
-    """The same with ``G = A'A``, at a cost that is linear in the number of features; A is overwritten."""
-    if curvature.units.shape[1] > 1 and not curvature.free.all():
-        inverse = _inverse_from_rows(A, curvature)
-        if inverse is None:
-            return None
-        root = np.sqrt(curvature.ridge)[:, None]
+def directions_from_rows(A, curvature, sides, dtype=np.float64):
+    """The same with ``G = A'A``, at a cost that is linear in the number of features.
 
-        def gram_product(P):
-            return root * product(A.T, product(A, root * P))
-
-        return [_conjugate_gradients(gram_product, inverse, curvature, side) for side in sides]
+    In float32, with half the arithmetic, to about three digits. Returned with the system, if there is a single one.
+    """
     free = curvature.free[:, 0]
-    if not free.all():
+    if curvature.units.shape[1] == 1 and not free.all():
         counts = np.add.reduceat(free, curvature.starts, dtype=np.intp)
         kept = np.cumsum(np.concatenate([[0], counts[:-1]]))[counts > 0]
         owner = np.repeat(np.arange(len(kept)), counts[counts > 0])
         inner = Curvature(curvature.ridge[free], curvature.units[free], kept, owner, np.ones((free.sum(), 1), bool))
-        found = directions_from_rows(A[:, free], inner, [side[free] for side in sides])
+        found, _ = directions_from_rows(np.asfortranarray(A[:, free]), inner, [side[free] for side in sides], dtype)
         if found is None:
-            return None
+            return None, None
         out = [np.zeros_like(side) for side in sides]
         for full, part in zip(out, found):
             full[free] = part
-        return out
-    inverse = _inverse_from_rows(A, curvature)
-    return None if inverse is None else [inverse(side) for side in sides]
+        return out, None
+    try:
+        if curvature.free.all():
+            system = RowSystem(A, curvature, dtype)
+            return system.solve(sides), system
+        # a preconditioner must be the same at every step
+        system = RowSystem(A, curvature, np.float64)
+    except LinAlgError:
+        return None, None
+
+    def gram_product(P):
+        return product(A.T, product(A, P))
+
+    return [_conjugate_gradients(gram_product, lambda S: system.solve([S])[0], curvature, side) for side in sides], None
 
 
 def cost_from_gram(d, n_groups, T):
@@ -108,9 +114,12 @@ def cost_from_gram(d, n_groups, T):
 
 
 def cost_from_rows(n, d, n_groups, T):
-    """Floating-point operations of `directions_from_rows`."""
-    combined = min(T * n * n_groups * (n + n_groups), d * (n * n + n * d + d * T))
-    return n * n * d + n**3 / 3.0 + combined + n_groups**3 / 3.0 + OVERHEAD
+    """Floating-point operations of `directions_from_rows` in float32, counted as half."""
+    if T == 1:
+        combined = n * n_groups * (n + n_groups) + n_groups**3 / 3.0
+    else:
+        combined = 10.0 * 8.0 * n * d * T
+    return 0.5 * (n * n * d + n**3 / 3.0 + combined) + 4.0 * n * d * T + OVERHEAD
 
 
 def factorise(H):
@@ -174,55 +183,163 @@ def _inverse_from_gram(G, curvature):
     return solve
 
 
-def _inverse_from_rows(A, curvature):
-    """The same from the columns: ``(A'A + R)^-1 = R^-1 - R^-1 A' (I + A R^-1 A')^-1 A R^-1``.
+class RowSystem:
+    """H X = S from the columns, by an inverse of the order of the rows.
 
-    A is overwritten, by ``A R^-1/2``.
+    With ``K = I + A R^-1 A'`` and ``Z_t = [A_g u_gt]`` the solution is
+
+        X = R^-1 (S - A' Y) + W,    W_j = w_g u_j for the features j of group g,
+        Y_t = K^-1 (A R^-1 S_t + Z_t w),    (sum_t Z_t' K^-1 Z_t) w = U'S - sum_t Z_t' K^-1 A R^-1 S_t.
+
+    The last system, of the order of the groups, is factorised, or in float32 and with several targets solved by
+    conjugate gradients.
     """
-    n = A.shape[0]
-    ridge, units, starts = curvature.ridge, curvature.units, curvature.starts
-    root = np.sqrt(ridge)
-    A /= root
-    K = blas.dsyrk(1.0, A, lower=True)
-    K[np.diag_indices(n)] += 1.0
-    try:
-        factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:
-        return None
-    small = factorise(_combined(A, factor[0], curvature, root))
-    if small is None:
-        return None
-    r = ridge[starts]
 
-    def ridged(S):
-        S = S / root[:, None]
-        S -= product(A.T, cho_solve(factor, product(A, S), check_finite=False))
-        return S / root[:, None]
+    def __init__(self, A, curvature, dtype):
+        self.curvature, self.dtype = curvature, dtype
+        root = np.sqrt(curvature.ridge)
+        self._root = root.astype(dtype)[:, None]
+        # A R^-1/2
+        self._A = scaled_columns(A, 1.0 / root, dtype)
+        n, T = len(A), curvature.units.shape[1]
+        self._blas = get_blas_funcs(("syrk", "trsm", "gemm", "gemv"), dtype=dtype)
+        syrk, trsm = self._blas[:2]
+        K = syrk(1.0, self._A, lower=True)
+        K[np.diag_indices(n)] += 1.0
+        self._factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
+        self._iterative = T > 1 and dtype == np.float32
+        if self._iterative:
+            # products with the inverse are faster than triangular solutions
+            inverse = get_lapack_funcs(("potri",), dtype=dtype)[0](self._factor[0], lower=True)[0]
+            self._explicit = np.tril(inverse)
+            self._explicit += np.tril(inverse, -1).T
+            self._explicit = np.asfortranarray(self._explicit)
+        if T == 1:
+            weights = np.ascontiguousarray(self._root[:, 0] * curvature.units[:, 0], dtype=dtype)
+            # L^-1 Z, where K = L L'
+            self._Z = trsm(1.0, self._factor[0], group_combinations(self._A, weights, curvature.starts), lower=True)
+            self._small = self._factorise(syrk(1.0, self._Z, trans=True, lower=True))
+        elif not self._iterative:
+            self._small = self._factorise(self._inner_products(trsm(1.0, self._factor[0], self._A, lower=True)))
 
-    def solve(S):
-        weight = r * cho_solve(small, r * curvature.along(ridged(S)), check_finite=False)
-        return ridged(S + weight[curvature.owner, None] * units)
+    def _inner_products(self, half):
+        """``sum_t Z_t' K^-1 Z_t``: the targets meet in the inner products of the units alone."""
+        starts, units = self.curvature.starts, self._root * self.curvature.units
+        Q = self_product(half) * product(units, units.T)
+        if len(starts) < len(Q):
+            Q = np.add.reduceat(np.add.reduceat(Q, starts, axis=0), starts, axis=1)
+        return np.asfortranarray(Q)
 
-    return solve
+    def _factorise(self, Q):
+        """Cholesky factor of Q (lower triangle), and the scale that makes its diagonal one."""
+        scale = 1.0 / np.sqrt(Q.diagonal())
+        Q *= scale
+        Q *= scale[:, None]
+        diagonal = np.diag_indices_from(Q)
+        Q[diagonal] = 1.0
+        unit = np.finfo(self.dtype).eps
+        for size in (50.0, 500.0, 5000.0, 50000.0):
+            Q[diagonal] = 1.0 + size * unit
+            try:
+                return cho_factor(Q, lower=True, check_finite=False), scale.astype(np.float64)[:, None]
+            except LinAlgError:
+                continue
+        raise LinAlgError
 
+    def _times(self, P):
+        """``A R^-1/2 P``."""
+        gemm, gemv = self._blas[2:]
+        if P.shape[1] > 3:
+            return gemm(1.0, self._A, P)
+        return np.array([gemv(1.0, self._A, P[:, t]) for t in range(P.shape[1])]).T
 
-def _combined(A, factor, curvature, root):
-    """``sum_t Z_t' K^-1 Z_t`` with ``Z_t = [A_g u_gt]``, A scaled by 1 / root and factor the Cholesky factor of K."""
-    n, d = A.shape
-    units, starts = curvature.units, curvature.starts
-    k, T = len(starts), units.shape[1]
-    if T * n * k * (n + k) <= d * (n * n + n * d + d * T):
-        Q = np.zeros((k, k), order="F")
-        for t in range(T):
-            Z = group_combinations(A, root * units[:, t], starts)
-            self_product(solve_triangular(factor, Z, lower=True, overwrite_b=True, check_finite=False), Q)
-        return symmetric(Q)
-    # the targets meet in the inner products of the units alone
-    units = root[:, None] * units
-    Q = self_product(solve_triangular(factor, A, lower=True, check_finite=False)) * product(units, units.T)
-    if k < d:
-        Q = np.add.reduceat(np.add.reduceat(Q, starts, axis=0), starts, axis=1)
-    return Q
+    def _transposed_times(self, Y):
+        """``R^-1/2 A' Y``."""
+        gemm, gemv = self._blas[2:]
+        if Y.shape[1] > 3:
+            return gemm(1.0, self._A, Y, trans_a=True)
+        return np.array([gemv(1.0, self._A, Y[:, t], trans=True) for t in range(Y.shape[1])]).T
+
+    def _inverse(self, P):
+        """``K^-1 P``."""
+        if self._iterative:
+            return self._blas[2](1.0, self._explicit, P)
+        return cho_solve(self._factor, P, check_finite=False)
+
+    def solve(self, sides):
+        """X for every S of ``sides``."""
+        curvature, T = self.curvature, self.curvature.units.shape[1]
+        S = np.asarray(np.concatenate(sides, axis=1), dtype=self.dtype, order="F")
+        P = self._times(S / self._root)
+        if T == 1:
+            trsm, _, gemv = self._blas[1:]
+            half = trsm(1.0, self._factor[0], P, lower=True)
+            along = np.add.reduceat(curvature.units * S, curvature.starts)
+            (small, scale) = self._small
+            for t in range(S.shape[1]):
+                along[:, t] -= gemv(1.0, self._Z, half[:, t], trans=True)
+            w = scale * cho_solve(small, scale * along, check_finite=False)
+            for t in range(S.shape[1]):
+                half[:, t] += gemv(1.0, self._Z, w[:, t])
+            image = self._transposed_times(trsm(1.0, self._factor[0], half, lower=True, trans_a=True))
+        else:
+            image = self._transposed_times(self._inverse(P))
+            w, more = self._radial(S - self._root * image)
+            image += more
+        units = np.tile(curvature.units, len(sides))
+        radial = np.repeat(w, T, axis=1)[curvature.owner] * units
+        X = (S - self._root * image) / curvature.ridge[:, None] + radial
+        return [X[:, i * T : (i + 1) * T] for i in range(len(sides))]
+
+    def _spread(self, w):
+        """``w_g u_g`` for every column of w: (d, sides * T)."""
+        d, T = self._units.shape
+        out = np.empty((d, w.shape[1] * T), dtype=self.dtype, order="F")
+        for i, column in enumerate(w.T):
+            np.multiply(self._units, column[self.curvature.owner, None], out=out[:, i * T : (i + 1) * T])
+        return out
+
+    def _gathered(self, V):
+        """``<u_g, V_g>`` for every side: (groups, sides)."""
+        T = self._units.shape[1]
+        parts = [np.einsum("ij,ij->i", self._units, V[:, i : i + T]) for i in range(0, V.shape[1], T)]
+        return np.add.reduceat(np.array(parts, dtype=np.float64).T, self.curvature.starts)
+
+    def _radial(self, V):
+        """w, and ``R^-1/2 A' K^-1 Z w``, where ``(sum_t Z_t' K^-1 Z_t) w = U'V``."""
+        curvature = self.curvature
+        self._units = np.asfortranarray(curvature.units, dtype=self.dtype)
+        rhs = self._gathered(V)
+        if not self._iterative:
+            small, scale = self._small
+            w = scale * cho_solve(small, scale * rhs, check_finite=False)
+            return w, self._transposed_times(self._inverse(self._times(self._root * self._spread(w))))
+        r = curvature.ridge[curvature.starts]
+        sizes = np.einsum("ij,ij->j", self._A, self._A) * np.einsum("ij,ij->i", self._units, self._units)
+        raw = np.add.reduceat(sizes.astype(np.float64), curvature.starts) * self._share()
+        inverse = ((1.0 + raw) / (raw * r))[:, None]
+        w, image = np.zeros_like(rhs), 0.0
+        z = inverse * rhs
+        direction, value = z.copy(), np.sum(rhs * z, axis=0)
+        goal = ACCURACY**2 * value
+        for _ in range(60):
+            if np.all(value <= goal):
+                break
+            part = self._transposed_times(self._inverse(self._times(self._root * self._spread(direction))))
+            product = self._gathered(self._root * part)
+            bend = np.sum(direction * product, axis=0)
+            length = np.where(bend > 0.0, value / np.where(bend > 0.0, bend, 1.0), 0.0)
+            w += length * direction
+            image = image + part * np.repeat(length, self._units.shape[1]).astype(self.dtype)
+            rhs = rhs - length * product
+            z = inverse * rhs
+            previous, value = value, np.sum(rhs * z, axis=0)
+            direction = z + np.where(previous > 0.0, value / np.where(previous > 0.0, previous, 1.0), 0.0) * direction
+        return w, image
+
+    def _share(self):
+        """What a column's square in K^-1 is to its square, on the average of all directions."""
+        return float(np.trace(self._explicit)) / len(self._explicit)
 
 
 def _conjugate_gradients(gram_product, inverse, curvature, side):
@@ -252,6 +369,37 @@ def _conjugate_gradients(gram_product, inverse, curvature, side):
         previous, product = product, float(np.sum(residual * z))
         direction = z + (product / previous) * direction
     return x
+
+
+def few_conjugate_gradients(A, curvature, precondition, side, reduction, most=12):
+    """H X = S, roughly, with ``G = A'A``: X, A X and the number of steps; X is None where H is not positive."""
+    x, image = np.zeros_like(side), np.zeros((len(A), side.shape[1]))
+    residual = side.copy()
+    z = precondition(residual)
+    direction = z.copy()
+    value = start = float(np.sum(residual * z))
+    n_steps = 0
+    while n_steps < most and value > reduction**2 * start:
+        forward = product(A, direction)
+        back = product(A.T, forward) + curvature.apply(direction)
+        bend = float(np.sum(direction * back))
+        if not bend > 0.0:
+            return None, None, n_steps
+        length = value / bend
+        x += length * direction
+        image += length * forward
+        residual -= length * back
+        z = precondition(residual)
+        previous, value = value, float(np.sum(residual * z))
+        direction = z + (value / previous) * direction
+        n_steps += 1
+    return x, image, n_steps
+
+
+def penalty(b, starts, group_bound, entry_bound):
+    """Penalty of some coefficients."""
+    norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
+    return float(group_bound @ norms) + entry_bound * float(np.abs(b).sum())
 
 
 def line_search(b, step, linear, quadratic, starts, group_bound, entry_bound, positive):

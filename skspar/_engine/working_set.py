@@ -10,6 +10,9 @@ from .sparse_lasso import SparseLasso
 # More features in play than this many times the rows: from there on columns, not their Gram matrix.
 MANY_FEATURES = 2.0
 
+# A cycle passes over groups at zero whose dual norm is below this share of alpha.
+NEAR = 0.9
+
 # Outcomes of a Newton step.
 FAILED, STEPPED, KINK = range(3)
 
@@ -53,6 +56,9 @@ class WorkingSet:
             self._blocks = np.empty(0), np.empty(0), np.empty(0), np.zeros(1, dtype=np.intp)
             # where the solution moves as alpha changes, and the alpha solved last
             self._tangent, self._last_alpha = np.empty((0, self.n_targets)), None
+            self._lazy, self._norms = False, np.empty(0)
+            # how many systems float32 could not solve
+            self._n_rough = 0
 
     @property
     def B(self):
@@ -167,23 +173,35 @@ class WorkingSet:
     def _solve_blocks(self, alpha, max_iter, gap_target):
         """Cycles of block descent find the support, Newton steps on it converge quadratically.
 
-        A Newton step is taken once the cycles have cost as much, so neither method can hold up the other.
+        Cycles go on where, at the rate of the last ones, they reach the target for less than a Newton step costs. Where
+        Newton steps bring little, none is taken before the cycles have cost as much, so neither method can hold up
+        the other.
         """
         form, part = self._form, self.part
         group_bound, entry_bound = alpha * part.group_factors, alpha * part.l1_ratio
-        everything = np.arange(part.n_groups)
-        best, stalled, cost = np.inf, 0, 0.0
-        iteration = 0
+        best, stalled, cost, share = np.inf, 0, 0.0, form.eager
+        iteration, cycles, before = 0, 0, None
+        # whether the last step was Newton's, and whether its factors may serve again
+        stepped = again = False
         self._predict(alpha)
-        while iteration < max_iter:
-            form.descend(part, everything, group_bound, entry_bound, self._blocks, 1)
-            iteration += 1
+        # after a prediction those of the last point will do: whatever they miss is found when they are computed next
+        norms = self._norms
+        if self._last_alpha is None or len(norms) != part.n_groups:
+            norms = part.dual_norms(form.gradient(part))
+        while True:
+            if not stepped:
+                # the groups that a cycle may change
+                chosen = norms > NEAR * alpha
+                chosen[part.active(form.B)] = True
+                form.descend(part, np.flatnonzero(chosen), group_bound, entry_bound, self._blocks, 1)
+                cycles += 1
+                iteration += 1
             active = part.active(form.B)
             n_moving = int(part.sizes[active].sum())
-            gap = self._gap(alpha)
+            gap, norms = self._gap(alpha)
             if gap <= gap_target and not form.exact:
                 form.refresh()
-                gap = self._gap(alpha)
+                gap, norms = self._gap(alpha)
             if gap <= gap_target or iteration >= max_iter:
                 break
             # at rounding level nothing improves any more
@@ -191,31 +209,58 @@ class WorkingSet:
             best = min(best, gap)
             if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * form.rounding()):
                 break
-            cost += form.cycle_cost(n_moving, True)
-            outcome = FAILED
-            if len(active) and cost >= form.newton_cost(n_moving, len(active)):
-                outcome = self._newton(alpha, active)
+            cycle_cost, newton_cost = form.cycle_cost(n_moving, False), form.newton_cost(n_moving, len(active))
+            cost += cycle_cost * cycles
+            improved = before is not None and gap < 0.5 * before
+            if stepped:
+                share = form.eager if improved else 1.0
+                again = improved and form.again_cost(n_moving) < newton_cost
+                # groups at zero that should not be there wait for a cycle
+                turn = again and not np.any(np.delete(norms, active) > alpha)
+            elif improved and gap > 0.0:
+                more = np.log(gap / gap_target) / np.log(before / gap) * cycles * cycle_cost
+                turn = more >= (form.again_cost(n_moving) if again else newton_cost)
+            else:
+                turn = True
+            before, cycles, after_step, stepped = gap, 0, stepped, False
+            if not turn or len(active) == 0:
+                continue
+            if again:
+                stepped = again = self._newton(alpha, active, min(0.3, 0.5 * gap_target / gap)) != FAILED
                 iteration += 1
-                # what reached zero stays there while the rest moves on, as in an active-set method
-                while outcome == KINK and iteration < max_iter:
-                    active = part.active(form.B)
-                    outcome = self._newton(alpha, active) if len(active) else STEPPED
-                    iteration += 1
+            if stepped or after_step:
+                continue
+            if cost >= share * newton_cost:
+                stepped, count = self._newton_steps(alpha, active, max_iter - iteration)
+                share = form.eager if stepped else 1.0
+                iteration += count
                 cost = 0.0
-                form.refresh()
-            if outcome == FAILED and len(active):
-                sweeps = min(4, max_iter - iteration)
-                form.descend(part, active, group_bound, entry_bound, self._blocks, sweeps)
-                cost += sweeps * form.cycle_cost(n_moving, False)
-                iteration += sweeps
-        self._last_alpha = alpha
+            if not stepped:
+                cycles = max(0, min(4, max_iter - iteration))
+                form.descend(part, active, group_bound, entry_bound, self._blocks, cycles)
+                iteration += cycles
+        self._last_alpha, self._norms = alpha, norms
         return iteration
 
+    def _newton_steps(self, alpha, active, most):
+        """A Newton step, and more while they end at zeros; returns whether they got on, and their number.
+
+        What reached zero stays there while the rest moves on, as in an active-set method.
+        """
+        outcome, count = self._newton(alpha, active), 1
+        while outcome == KINK and count < most:
+            active = self.part.active(self.B)
+            outcome = self._newton(alpha, active) if len(active) else STEPPED
+            count += 1
+        self._form.refresh()
+        return outcome != FAILED, count
+
     def _gap(self, alpha):
-        """Duality gap of the problem restricted to the working set."""
+        """Duality gap of the problem restricted to the working set, and the dual norms."""
         gradient = self._form.gradient(self.part)
         rss = max(self._form.rss(self.part), 0.0)
-        return gap_parts(self.part, alpha, self.B, gradient, rss, self.part.dual_norms(gradient))
+        norms = self.part.dual_norms(gradient)
+        return gap_parts(self.part, alpha, self.B, gradient, rss, norms), norms
 
     def _predict(self, alpha):
         """Move along the tangent of the path from the alpha solved last."""
@@ -223,15 +268,53 @@ class WorkingSet:
             return
         active = self.part.active(self.B)
         if len(active):
-            step = (alpha - self._last_alpha) * self._tangent[self.part.places(active)]
-            self._move(alpha, active, step)
+            step = self._tangent[self.part.places(active)]
+            if self._lazy:
+                places, _, rate, curvature = self._system(alpha, active)
+                step, _ = self._form.improved(places, curvature, -rate, None)
+            if step is not None:
+                self._move(alpha, active, (alpha - self._last_alpha) * step)
 
-    def _newton(self, alpha, active):
+    def _newton(self, alpha, active, again=None):
         """One Newton step on the nonzero coefficients of the active groups, with an exact line search.
 
-        Returns FAILED where no step lowers the objective, KINK where the step ended with a group or coefficient at
-        zero.
+        Instead of new factors those of the step before may serve, the residual of the system being reduced to
+        ``again``. Returns FAILED where no step lowers the objective, KINK where the step ended with a group or
+        coefficient at zero.
         """
+        part, form = self.part, self._form
+        places, slope, rate, curvature = self._system(alpha, active)
+        if again is not None:
+            step, image = form.improved(places, curvature, slope, again)
+            return FAILED if step is None else self._move(alpha, active, step, image)
+        # the tangent of the path may wait until it is wanted
+        self._lazy = form.keeps_system and bool(curvature.free.all())
+        sides = [slope] if self._lazy else [slope, np.where(curvature.free, -rate, 0.0)]
+        for single in (True, False):
+            if single and self._n_rough > 2:
+                continue
+            found = form.directions(places, curvature, sides, np.float32 if single else np.float64)
+            if found is None or not np.all(np.isfinite(found[0])):
+                self._n_rough += single
+                continue
+            step = found[0]
+            image = form.image(part, active, step)
+            gain = float(np.sum(slope * step))
+            # the solution of the Newton system has both sides equal
+            bend = form.square(image, places, step) + float(np.sum(step * curvature.apply(step)))
+            if not single or abs(gain - bend) <= 0.2 * gain:
+                break
+            self._n_rough += 1
+        else:
+            return FAILED
+        if not self._lazy:
+            self._tangent[:] = 0.0
+            if np.all(np.isfinite(found[1])):
+                self._tangent[places] = found[1]
+        return self._move(alpha, active, step, image)
+
+    def _system(self, alpha, active):
+        """The Newton system of some groups: places, slope, what the penalty's slope gains with alpha, curvature."""
         part = self.part
         places = part.places(active)
         b, gradient = self.B[places], self._form.gradient(part)[places]
@@ -240,34 +323,40 @@ class WorkingSet:
         owner = np.repeat(np.arange(len(active)), sizes)
         norms = np.sqrt(np.add.reduceat(np.einsum("ij,ij->i", b, b), starts))
         units = b / norms[owner, None]
-        # what the penalty's slope gains with alpha
         rate = part.group_factors[active][owner, None] * units + part.l1_ratio * np.sign(b)
         free = b != 0.0 if part.l1_ratio or part.positive else np.ones(b.shape, dtype=bool)
         slope = np.where(free, gradient - alpha * rate, 0.0)
         ridge = (alpha * part.group_factors[active] / norms)[owner]
-        curvature = newton.Curvature(ridge, units, starts, owner, free)
-        found = self._form.directions(places, curvature, [slope, np.where(free, -rate, 0.0)])
-        if found is None or not np.all(np.isfinite(found[0])):
-            return FAILED
-        self._tangent[:] = 0.0
-        if np.all(np.isfinite(found[1])):
-            self._tangent[places] = found[1]
-        return self._move(alpha, active, found[0])
+        return places, slope, rate, newton.Curvature(ridge, units, starts, owner, free)
 
-    def _move(self, alpha, active, step):
+    def _move(self, alpha, active, step, image=None):
         """Follow a step of the active groups to where the objective is least along it; see `_newton`."""
         part, form = self.part, self._form
         places = part.places(active)
-        b = form.B[places]
-        if part.l1_ratio or part.positive:
-            step = np.where(b != 0.0, step, 0.0)
+        b, gradient = form.B[places], form.gradient(part)[places]
+        if image is None:
+            if part.l1_ratio or part.positive:
+                step = np.where(b != 0.0, step, 0.0)
+            image = form.image(part, active, step)
         starts = np.concatenate(([0], np.cumsum(part.sizes[active])[:-1]))
-        linear = float(np.sum(step * form.gradient(part)[places]))
-        image = form.image(part, active, step)
-        length = newton.line_search(
-            b, step, linear, form.square(image, places, step), starts, alpha * part.group_factors[active],
-            alpha * part.l1_ratio, part.positive,
-        )  # fmt: skip
+        group_bound, entry_bound = alpha * part.group_factors[active], alpha * part.l1_ratio
+        new = self._stopped_at_zero(b, b + step, starts)
+        if new is not None:
+            # where little is lost by it, what the step leads through zero stops there and does not hold up the rest
+            change = new - b
+            image_there = form.image(part, active, change)
+            linear, square = float(np.sum(change * gradient)), form.square(image_there, places, change)
+            length = newton.line_search(
+                b, change, linear, square, starts, group_bound, entry_bound, part.positive
+            )  # fmt: skip
+            gain = newton.penalty(b, starts, group_bound, entry_bound) - newton.penalty(
+                new, starts, group_bound, entry_bound
+            )
+            if length > 0.9 and gain + linear - 0.5 * square > 0.0:
+                form.step(part, places, change, image_there)
+                return STEPPED
+        linear, square = float(np.sum(step * gradient)), form.square(image, places, step)
+        length = newton.line_search(b, step, linear, square, starts, group_bound, entry_bound, part.positive)
         if length == 0.0:
             return FAILED
         new = b + length * step
@@ -282,3 +371,12 @@ class WorkingSet:
         kink = np.count_nonzero(new) < np.count_nonzero(b)
         form.step(part, places, new - b, form.image(part, active, new - b) if kink else length * image)
         return KINK if kink else STEPPED
+
+    def _stopped_at_zero(self, b, new, starts):
+        """``new`` with zeros for the groups and coefficients that come to it from b through zero; None if none do."""
+        part = self.part
+        through = np.add.reduceat(np.einsum("ij,ij->i", b, new), starts) <= 0.0
+        stopped = np.repeat(through, np.diff(np.append(starts, len(b))))[:, None]
+        if part.l1_ratio or part.positive:
+            stopped = stopped | (b * new < 0.0)
+        return np.where(stopped, 0.0, new) if stopped.any() else None
