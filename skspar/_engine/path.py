@@ -140,7 +140,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             _look_ahead(work, norms, reached, before, points[stop - 1])
         solutions, iterations = [], []
         for alpha in points[at:stop]:
-            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.3 * target))
+            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.6 * target))
             solutions.append(work.B.copy())
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
         n_passes += 1
