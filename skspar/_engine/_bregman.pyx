@@ -503,20 +503,49 @@ def iterate_plain(
     return k, place, drift
 
 
-cdef void _exchange(
-    double *G, Py_ssize_t lead, Py_ssize_t w, Py_ssize_t i, Py_ssize_t j, double **vectors, Py_ssize_t n_vectors,
+cdef struct WorkingSet:
+    # what is kept of its rows: columns of a matrix, which may have them as rows as well; vectors; their numbers
+    double *matrix
+    Py_ssize_t lead
+    Py_ssize_t length
+    bint symmetric
+    double *vectors[9]
+    Py_ssize_t n_vectors
     Py_ssize_t *index
-) noexcept nogil:
-    """Exchange two rows of the working set in a symmetric matrix, in vectors, and in the index."""
-    cdef int size = <int> w, one = 1, stride = <int> lead
+
+
+cdef void _exchange(WorkingSet *rows, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """Exchange two rows of the working set."""
+    cdef int length = <int> rows.length, one = 1, stride = <int> rows.lead
     cdef Py_ssize_t k
     if i == j:
         return
-    dswap(&size, G + i * lead, &one, G + j * lead, &one)
-    dswap(&size, G + i, &stride, G + j, &stride)
-    for k in range(n_vectors):
-        vectors[k][i], vectors[k][j] = vectors[k][j], vectors[k][i]
-    index[i], index[j] = index[j], index[i]
+    dswap(&length, rows.matrix + i * rows.lead, &one, rows.matrix + j * rows.lead, &one)
+    if rows.symmetric:
+        dswap(&length, rows.matrix + i, &stride, rows.matrix + j, &stride)
+    for k in range(rows.n_vectors):
+        rows.vectors[k][i], rows.vectors[k][j] = rows.vectors[k][j], rows.vectors[k][i]
+    rows.index[i], rows.index[j] = rows.index[j], rows.index[i]
+
+
+cdef Py_ssize_t _nonzero_first(
+    WorkingSet *rows, const double *g, Py_ssize_t s, Py_ssize_t near, Py_ssize_t[::1] first, Py_ssize_t step
+) noexcept nogil:
+    """Bring the nonzero ones of the first ``near`` rows to the front, where s were; note those that enter."""
+    cdef Py_ssize_t j = 0
+    while j < s:
+        if g[j] == 0.0:
+            s -= 1
+            _exchange(rows, j, s)
+        else:
+            j += 1
+    for j in range(s, near):
+        if g[j] != 0.0:
+            if first[rows.index[j]] < 0:
+                first[rows.index[j]] = step
+            _exchange(rows, j, s)
+            s += 1
+    return s
 
 
 cdef double _away(
@@ -545,18 +574,17 @@ def iterate_gram(
     cdef double[::1] near_origin = np.zeros(w), near_start = np.array(g), some = np.zeros(w)
     cdef double drift = 0.0, away, slack, reach, near_drift = 0.0, near_limit = 0.0, expected
     cdef bint watch = drift_limit < 1e300, begun = False, sorting = unit_ptr.shape[0] == 0, stale = True
-    cdef double *vectors[9]
+    cdef WorkingSet rows
     if w:
-        vectors[0], vectors[1], vectors[2] = &q[0], &z[0], &g[0]
-        vectors[3], vectors[4], vectors[5] = &total[0], &origin[0], &start[0]
-        vectors[6], vectors[7], vectors[8] = &near_origin[0], &near_start[0], &some[0]
+        rows.matrix, rows.lead, rows.length, rows.symmetric = &G[0, 0], lead, w, True
+        rows.n_vectors, rows.index = 9, &index[0]
+        rows.vectors[0], rows.vectors[1], rows.vectors[2] = &q[0], &z[0], &g[0]
+        rows.vectors[3], rows.vectors[4], rows.vectors[5] = &total[0], &origin[0], &start[0]
+        rows.vectors[6], rows.vectors[7], rows.vectors[8] = &near_origin[0], &near_start[0], &some[0]
     with nogil:
         s = near = 0 if sorting and w else w
         if sorting and w:
-            for j in range(w):
-                if g[j] != 0.0:
-                    _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
-                    s += 1
+            s = _nonzero_first(&rows, &g[0], 0, w, first, k)
         while w:
             while place < recorded.shape[0] and recorded[place] == k:
                 for j in range(w):
@@ -584,7 +612,7 @@ def iterate_gram(
                     slack = 1.0 - 1e-9 - max(fabs(z[j]), fabs(z[j] + horizon * delta * gradient[j]))
                     reach = delta * sqrt(G[j, j])
                     if not sorting or slack <= reach * expected or (watch and start[j] != 0.0):
-                        _exchange(&G[0, 0], lead, w, j, near, vectors, 9, &index[0])
+                        _exchange(&rows, j, near)
                         gradient[j], gradient[near] = gradient[near], gradient[j]
                         near += 1
                     elif reach > 0.0 and slack < near_limit * reach:
@@ -612,19 +640,7 @@ def iterate_gram(
             k += 1
             taken += 1
             if sorting:
-                j = 0
-                while j < s:
-                    if g[j] == 0.0:
-                        s -= 1
-                        _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
-                    else:
-                        j += 1
-                for j in range(s, near):
-                    if g[j] != 0.0:
-                        if first[index[j]] < 0:
-                            first[index[j]] = k
-                        _exchange(&G[0, 0], lead, w, j, s, vectors, 9, &index[0])
-                        s += 1
+                s = _nonzero_first(&rows, &g[0], s, near, first, k)
             else:
                 _note_entries(&g[0], w, 1, w, index, first, k)
         _catch_up(G, q, z, some, w, near, taken, delta)
@@ -672,16 +688,15 @@ def iterate_modal(
     cdef double drift = 0.0, away, x, rate = delta / nu, quick = kappa * delta
     cdef double slow = kappa * delta / nu, near_drift = 0.0, near_limit = 0.0, expected, slack
     cdef bint watch = drift_limit < 1e300, sorting = unit_ptr.shape[0] == 0 and not thin and w > 0, stale = sorting
-    cdef double *vectors[4]
+    cdef WorkingSet rows
     if w:
-        vectors[0], vectors[1], vectors[2], vectors[3] = &z[0], &g[0], &gap[0], &reach[0]
+        rows.matrix, rows.lead, rows.length, rows.symmetric = &P[0, 0], lead, lead, False
+        rows.n_vectors, rows.index = 4, &index[0]
+        rows.vectors[0], rows.vectors[1], rows.vectors[2], rows.vectors[3] = &z[0], &g[0], &gap[0], &reach[0]
     with nogil:
         s = near = 0 if sorting else w
         if sorting:
-            for j in range(w):
-                if g[j] != 0.0:
-                    _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
-                    s += 1
+            s = _nonzero_first(&rows, &g[0], 0, w, first, k)
         while True:
             while place < recorded.shape[0] and recorded[place] == k:
                 for i in range(r):
@@ -706,7 +721,7 @@ def iterate_modal(
                 for j in range(s, w):
                     slack = 1.0 - 1e-9 - max(fabs(z[j]), fabs(z[j] + horizon * rate * gap[j]))
                     if slack <= reach[j] * expected:
-                        _exchange_columns(&P[0, 0], lead, j, near, vectors, 4, &index[0])
+                        _exchange(&rows, j, near)
                         near += 1
                     elif reach[j] > 0.0 and slack < near_limit * reach[j]:
                         near_limit = slack / reach[j]
@@ -742,38 +757,12 @@ def iterate_modal(
             k += 1
             taken += 1
             if sorting:
-                j = 0
-                while j < s:
-                    if g[j] == 0.0:
-                        s -= 1
-                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
-                    else:
-                        j += 1
-                for j in range(s, near):
-                    if g[j] != 0.0:
-                        if first[index[j]] < 0:
-                            first[index[j]] = k
-                        _exchange_columns(&P[0, 0], lead, j, s, vectors, 4, &index[0])
-                        s += 1
+                s = _nonzero_first(&rows, &g[0], s, near, first, k)
             else:
                 _note_entries(&g[0] if w else NULL, w, 1, w, index, first, k)
         if sorting:
             _follow(P, z, some, near, rate, taken, &gap[0])
     return k, place, drift
-
-
-cdef void _exchange_columns(
-    double *P, Py_ssize_t lead, Py_ssize_t i, Py_ssize_t j, double **vectors, Py_ssize_t n_vectors, Py_ssize_t *index
-) noexcept nogil:
-    """Exchange two rows of the working set in the columns of a matrix, in vectors, and in the index."""
-    cdef int size = <int> lead, one = 1
-    cdef Py_ssize_t k
-    if i == j:
-        return
-    dswap(&size, P + i * lead, &one, P + j * lead, &one)
-    for k in range(n_vectors):
-        vectors[k][i], vectors[k][j] = vectors[k][j], vectors[k][i]
-    index[i], index[j] = index[j], index[i]
 
 
 cdef void _follow(
