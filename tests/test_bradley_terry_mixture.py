@@ -92,8 +92,8 @@ def test_the_fit_is_a_maximum(rng, features):
     ranker = RobustPairwiseRanker(item_features=data.item_features).fit(data.X, data.y)
     votes = ranker._pruned.mixture
     space = votes.space
-    assert any(model.free for _, model in votes._likely)
-    for _, model in votes._likely:
+    assert any(model.free for _, model, _ in votes._likely)
+    for _, model, _ in votes._likely:
         best = log_posterior(space, votes.won, votes.lost, model.precision, model.theta, model.other, model.share)
         for _ in range(40):
             a = model.theta + 0.02 * rng.normal(size=len(model.theta))
@@ -124,14 +124,14 @@ def test_scores_are_least_squares_on_expected_votes(rng, bias):
     votes = mixture(rng, bias=bias)
     expected, coefficients = 0.0, []
     pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
-    for weight, model in votes._likely:
+    for weight, model, _ in votes._likely:
         s, b = votes.space.scores(model.theta)
         expected = expected + weight * np.array([2 * expit(s[i] - s[j] + b) - 1 for i, j in pairs])
     Z = np.zeros((len(pairs), 8))
     for k, (i, j) in enumerate(pairs):
         Z[k, i], Z[k, j], Z[k, -1] = 1, -1, bias
     coefficients = np.linalg.lstsq(Z, expected, rcond=None)[0]
-    weights = sum(weight for weight, _ in votes._likely)
+    weights = sum(weight for weight, _, _ in votes._likely)
     assert weights == pytest.approx(1, abs=1e-4)
     scores, position_bias = votes.space.scores(votes.theta)
     np.testing.assert_allclose(scores, coefficients[:-1], atol=1e-9)

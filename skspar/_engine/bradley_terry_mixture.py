@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, logit
 
-from ._blas import product
+from ._blas import product, symmetric
 from .comparisons import Pairs
 
 # Precisions r of the scores, in logits, from the middle out; those beyond one that is much less likely are not tried.
@@ -69,45 +69,44 @@ class VoteMixture:
         self.space, self.won, self.lost = space, won, lost
         self._total = won + lost
         self._prior = None
-        self._prior = self._prior_matrix()
+        if space.n_parameters <= EVIDENCE_LIMIT:
+            self._prior = self._prior_matrix()
         models = self._models()
         weights = np.exp(np.array([model.evidence for model in models]) - max(model.evidence for model in models))
         weights /= weights.sum()
         self.wrong_if_won, self.wrong_if_lost = np.zeros(len(won)), np.zeros(len(won))
         self.theta = np.zeros(space.n_parameters)
-        self._likely = [(weight, model) for weight, model in zip(weights, models) if weight > 1e-6]
-        for weight, model in self._likely:
+        likely = [(weight, model) for weight, model in zip(weights, models) if weight > 1e-6]
+        self._likely = [(weight, model, self._with_scores(*self._expected(model))) for weight, model in likely]
+        for weight, model, theta in self._likely:
             for_first, for_second = self._wrong(model)
             self.wrong_if_won += weight * for_first
             self.wrong_if_lost += weight * for_second
-            self.theta += weight * self._with_scores(*self._expected(model))
+            self.theta += weight * theta
 
     def covariance(self):
         """Posterior covariance of ``theta`` (Laplace's approximation in each model); zero for the position bias."""
         out = np.zeros((len(self.theta), len(self.theta)))
         if self._prior is None:
-            self._prior = self._prior_matrix(always=True)
-        for weight, model in self._likely:
+            self._prior = self._prior_matrix()
+        for weight, model, theta in self._likely:
             x = self._unknowns(model)
             H = -self._derivatives(x, model.precision, model.free, model.share > 0.0, second=True)[2]
             values, vectors = np.linalg.eigh(H)
             # never negative but for rounding, or where the share of wrong votes tends to zero
             half = vectors[: len(self.theta)] / np.sqrt(np.maximum(values, 1e-12 * values[-1]))
             moved = self._sensitivity(model) @ half
-            away = self._with_scores(*self._expected(model)) - self.theta
-            out += weight * (moved @ moved.T + np.outer(away, away))
+            out += weight * (moved @ moved.T + np.outer(theta - self.theta, theta - self.theta))
         return out
 
     def _sensitivity(self, model):
         """Derivatives of ``theta`` in the parameters of a model."""
         space = self.space
         s, bias = space.scores(space.centred(model.theta))
-        near = np.zeros((space.n_items, space.n_items))
         d = 0.5 * (s[:, None] - s)
-        for way in (0.5, -0.5):
-            near += 0.25 / np.cosh(np.clip(d + way * bias, -300.0, 300.0)) ** 2
-        by_bias = 0.25 / np.cosh(np.clip(d + 0.5 * bias, -300.0, 300.0)) ** 2
-        by_bias -= 0.25 / np.cosh(np.clip(d - 0.5 * bias, -300.0, 300.0)) ** 2
+        # half the derivative of the mean vote of a pair, shown in either order
+        forth, back = (0.25 / np.cosh(np.clip(d + way * bias, -300.0, 300.0)) ** 2 for way in (0.5, -0.5))
+        near, by_bias = forth + back, forth - back
         if space.features is None and space.n_components > 1:
             together = space.component[:, None] == space.component
             near, by_bias = near * together, by_bias * together
@@ -211,6 +210,9 @@ class VoteMixture:
                 factor, info = dpotrf(damping * np.diag(unit) - H, lower=1)
                 if info == 0:
                     step = dpotrs(factor, gradient, lower=1)[0]
+                elif damping > 1e12:
+                    # not finite: no damping helps
+                    return self._model(x, r, value, free, some)
                 else:
                     damping = max(1e-3, 4.0 * damping)
             trial = self._derivatives(x + step, r, free, some, second=True)
@@ -302,15 +304,12 @@ class VoteMixture:
         return Pairs(self.space.all_pairs.first, self.space.all_pairs.second, weight)
 
     def _information(self, weight):
-        H = self.space.hessian(self._pairs(weight))
-        return np.tril(H) + np.tril(H, -1).T
+        return symmetric(self.space.hessian(self._pairs(weight)))
 
     # --- the prior: squared scores about their mean, and the squared bias
 
-    def _prior_matrix(self, always=False):
+    def _prior_matrix(self):
         space = self.space
-        if space.n_parameters > EVIDENCE_LIMIT and not always:
-            return None
         if space.features is None:
             return np.eye(space.n_parameters)
         return np.column_stack([self._times_prior(unit) for unit in np.eye(space.n_parameters)])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._blas import symmetric
 from .bradley_terry_mixture import VoteMixture
 from .comparison_path import UNBOUNDED, Comparisons, solve
 from .comparisons import Pairs, sorted_by_pair
@@ -106,9 +107,14 @@ def choose(model, path, harden=False):
 
 def _are_votes(model):
     """Whether all margins have the same size, or are zero, and are more than a spanning tree of the graph has."""
-    size = np.abs(model.merged.y[model.weights > 0.0])
-    equal = np.all((size == 0.0) | (size == size.max(initial=0.0))) and size.any()
+    size, largest = np.abs(model.merged.y[model.weights > 0.0]), _largest(model)
+    equal = largest > 0.0 and np.all((size == 0.0) | (size == largest))
     return bool(equal) and model.weights.sum() > model.space.n_items - model.space.n_components
+
+
+def _largest(model):
+    """Largest absolute margin: the size of votes."""
+    return float(np.abs(model.merged.y[model.weights > 0.0]).max(initial=0.0))
 
 
 def judged_votes(model):
@@ -124,7 +130,7 @@ def judged_votes(model):
     if not stays_connected(model, kept):
         # a pair of whose votes none is kept may be what holds the graph together
         kept |= ~np.bincount(merged.pair, weights=w * kept, minlength=n_pairs).astype(bool)[merged.pair]
-    theta = np.abs(merged.y[w > 0.0]).max() * mixture.theta
+    theta = _largest(model) * mixture.theta
     return Pruned(np.inf, kept, theta, theta, mixture=mixture)
 
 
@@ -203,7 +209,7 @@ def covariance(model, pruned, shrunken=False, harden=False):
     """
     space, merged = model.space, model.merged
     if pruned.mixture is not None:
-        return np.abs(merged.y[model.weights > 0.0]).max() ** 2 * pruned.mixture.covariance()
+        return _largest(model) ** 2 * pruned.mixture.covariance()
     r = model.residuals(pruned.theta)
     n_pairs = len(merged.first)
 
@@ -218,19 +224,24 @@ def covariance(model, pruned, shrunken=False, harden=False):
     psi = np.clip(r, -pruned.alpha, pruned.alpha) if shrunken else np.where(inside, r, 0.0)
     square = _squared(psi, inside, leverage, model.weights)
     if shrunken or not np.isfinite(pruned.alpha) or merged.group is not None:
-        return bread @ _full(space.hessian(pairs(square))) @ bread
+        return bread @ symmetric(space.hessian(pairs(square))) @ bread
     edge, clipped, unclipped = _edge(model, pruned, r)
     if harden:
         # the selection follows its own refit: the edge feeds back into it
         share = min((model.weights @ edge) / (model.weights @ inside), 0.9)
-        return bread @ _full(space.hessian(pairs(square))) @ bread / (1.0 - share) ** 2
+        return bread @ symmetric(space.hessian(pairs(square))) @ bread / (1.0 - share) ** 2
     first = space.inverse(pairs(unclipped))
     first_leverage = space.leverages(first)[merged.pair]
     first_square = _squared(clipped, unclipped, first_leverage, model.weights)
     mixed = np.sign(psi * clipped) * np.sqrt(square * first_square)
-    M = _full(space.hessian(pairs(edge))) @ first
-    cross = M @ _full(space.hessian(pairs(mixed)))
-    meat = _full(space.hessian(pairs(square))) + cross + cross.T + M @ _full(space.hessian(pairs(first_square))) @ M.T
+    M = symmetric(space.hessian(pairs(edge))) @ first
+    cross = M @ symmetric(space.hessian(pairs(mixed)))
+    meat = (
+        symmetric(space.hessian(pairs(square)))
+        + cross
+        + cross.T
+        + M @ symmetric(space.hessian(pairs(first_square))) @ M.T
+    )
     return bread @ meat @ bread
 
 
@@ -243,7 +254,3 @@ def _squared(psi, inside, leverage, weights):
     if np.any(poor) and weights[good].sum() > 0.0:
         square[poor] = np.average(square[good], weights=weights[good])
     return square
-
-
-def _full(lower):
-    return np.tril(lower) + np.tril(lower, -1).T
