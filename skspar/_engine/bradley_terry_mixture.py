@@ -71,7 +71,9 @@ class VoteMixture:
         self._prior = None
         if space.n_parameters <= EVIDENCE_LIMIT:
             self._prior = self._prior_matrix()
-        models = self._models()
+        with np.errstate(over="ignore", invalid="ignore"):
+            # weights may be huge; what is not finite is never taken
+            models = self._models()
         weights = np.exp(np.array([model.evidence for model in models]) - max(model.evidence for model in models))
         weights /= weights.sum()
         self.wrong_if_won, self.wrong_if_lost = np.zeros(len(won)), np.zeros(len(won))
