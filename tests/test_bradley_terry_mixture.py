@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import kendalltau, norm
+from scipy.stats import chi2, kendalltau, norm
 from sklearn.linear_model import LogisticRegression
 
 import skspar._engine.bradley_terry_mixture as engine
@@ -171,6 +171,52 @@ def test_many_items(rng, monkeypatch):
     assert np.mean(fast.outlier_mask_ == whole.outlier_mask_) > 0.97
     assert kendalltau(fast.scores_, data.scores)[0] > 0.9
     assert np.isfinite(fast.confidence_interval()).all()
+
+
+@pytest.mark.parametrize("limit", [300, 10])
+def test_no_order_in_coin_flips(monkeypatch, limit):
+    """Votes at random, and with a position bias only: none is wrong, but in one of twenty sets."""
+    monkeypatch.setattr(engine, "EVIDENCE_LIMIT", limit)
+    flagged, sizes = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        first = rng.integers(16, size=1000)
+        second = (first + 1 + rng.integers(15, size=1000)) % 16
+        bias = seed % 2 == 1
+        y = np.where(rng.random(1000) < (0.7 if bias else 0.5), 1.0, -1.0)
+        ranker = RobustPairwiseRanker(fit_position_bias=bias).fit(np.column_stack([first, second]), y)
+        flagged.append(ranker.outlier_mask_.any())
+        sizes.append(ranker.scores_.std())
+    assert sum(flagged) <= 4
+    assert np.median(sizes) < 0.1
+
+
+@pytest.mark.parametrize("setting", ["plain", "bias", "features"])
+def test_order_by_chi_squared_test(rng, setting, monkeypatch):
+    """The test's p-value beside least squares written out."""
+    first, second, _, _ = counts(rng, 7, 15)
+    total = rng.integers(5, 20, len(first)).astype(float)
+    won = rng.binomial(total.astype(int), 0.55).astype(float)
+    features = rng.normal(size=(7, 3)) if setting == "features" else None
+    space = Parametrization(first, second, 7, features, setting != "plain", total)
+    votes = VoteMixture(space, won, total - won)
+    Z = np.zeros((len(first), 7))
+    Z[np.arange(len(Z)), first], Z[np.arange(len(Z)), second] = 1, -1
+    Z = Z if features is None else Z @ features
+    root, mean = np.sqrt(total), (2 * won - total) / total
+
+    def explained(Z):
+        fit = Z @ np.linalg.lstsq(root[:, None] * Z, root * mean, rcond=None)[0]
+        return total @ fit**2, np.linalg.matrix_rank(Z)
+
+    (whole, rank), (less, fewer) = explained(np.column_stack([Z, np.ones(len(Z))])), explained(np.ones((len(Z), 1)))
+    if setting == "plain":
+        (whole, rank), (less, fewer) = explained(Z), (0, 0)
+    p_value = chi2.sf(whole - less, rank - fewer)
+    assert 0.001 < p_value < 0.999
+    for level, expected in ((0.999 * p_value, False), (1.001 * p_value, True)):
+        monkeypatch.setattr(engine, "ORDER_LEVEL", level)
+        assert votes._have_an_order() == expected
 
 
 def test_components_are_apart(rng):
