@@ -91,14 +91,11 @@ class SplitProblem:
         """The path as the public Bunch."""
         problem, scale = self.problem, self.problem.scale
         with np.errstate(over="ignore", invalid="ignore"):
-            found = run(problem, self.operator, self.units, schedule)
+            found = run(problem, self.operator, self.units, schedule, scale)
         with np.errstate(over="ignore"):
             times = schedule.times / scale
             entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
-            intercepts = problem.intercepts(found.coefs) * scale
-            # in place: new memory costs more than the product
-            for values in [found.coefs] if found.gammas is found.coefs else [found.coefs, found.gammas]:
-                np.multiply(values, scale, out=values)
+            intercepts = problem.intercepts(found.coefs, scale)
         check_finite(found.coefs, found.gammas)
         coefs, intercepts = _public(found.coefs, dtype), _public(intercepts, dtype)
         if self.operator is None:

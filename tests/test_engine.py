@@ -14,12 +14,14 @@ from skspar import GroupLasso, group_lasso_path
 from skspar._engine import newton
 from skspar._engine._active_set import LassoActiveSet
 from skspar._engine._blas import product, self_product, symmetric
+from skspar._engine._columns import dense_correlate
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
 from skspar._engine.forms import GramForm, RowForm
 from skspar._engine.newton import Curvature, RowSystem, directions_from_gram, directions_from_rows
 from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
+from skspar._engine.threads import threads
 
 
 def layout(sizes, **options):
@@ -74,6 +76,28 @@ def test_active_set_follows_a_path_in_both_directions(rng):
         expected = Lasso(alpha, fit_intercept=False, tol=1e-15, max_iter=100_000).fit(X, y).coef_
         np.testing.assert_allclose(solver.coefficients, expected, atol=1e-9)
         np.testing.assert_allclose(solver.residual_gradient, q - G @ solver.coefficients, atol=1e-12)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_active_set_drops_many(rng, positive):
+    # hundreds of columns are rotated away, several at a time where the penalty changes much
+    X = rng.normal(size=(400, 250)) + rng.normal(size=(400, 1))
+    y = X[:, :60] @ np.abs(rng.normal(size=60)) + 10 * rng.normal(size=400)
+    G, q = np.asfortranarray(X.T @ X / 400), X.T @ y / 400
+    solver = LassoActiveSet(positive)
+    solver.attach(G, q)
+    supports = []
+    for share in (0.5, 0.1, 0.03, 0.01, 3e-3, 1e-3, 0.2, 1e-4, 0.05, 0.6):
+        alpha = share * np.abs(q).max()
+        _, reached = solver.solve(np.full(250, alpha), 1e-10, 2000)
+        b = solver.coefficients
+        gradient, support = q - G @ b, np.flatnonzero(b)
+        assert reached
+        np.testing.assert_allclose(gradient[support], alpha * np.sign(b[support]), rtol=1e-9)
+        assert np.max(gradient if positive else np.abs(gradient)) <= alpha * (1 + 1e-9)
+        assert not positive or b.min() == 0
+        supports.append(set(support))
+    assert max(len(before - after) for before, after in zip(supports, supports[1:])) > 20
 
 
 def test_active_set_exchanges_dependent_features(rng):
@@ -143,6 +167,42 @@ def test_designs_compute_the_same(rng, dtype, kind):
     expected = R - shifted[:, some] @ B
     design.subtract_product(some, B, R)
     np.testing.assert_allclose(R, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 29, 6000])
+@pytest.mark.parametrize("p", [1, 3, 9])
+def test_few_products(rng, n, p):
+    """Parts of matrices with contiguous columns, every number of vectors; infinities and NaN as by definition."""
+    X, R = np.asfortranarray(rng.normal(size=(n, p + 4))), np.asfortranarray(rng.normal(size=(n + 2, 13)))
+    for width in range(14):
+        out = np.asfortranarray(rng.normal(size=(p + 3, width)))
+        expected = out[1 : 1 + p] + X[:, 2 : 2 + p].T @ R[1 : 1 + n, :width]
+        rest = out[1 + p :].copy()
+        dense_correlate(X[:, 2 : 2 + p], R[1 : 1 + n, :width], out[1 : 1 + p])
+        np.testing.assert_allclose(out[1 : 1 + p], expected, atol=1e-12 * n)
+        np.testing.assert_array_equal(out[1 + p :], rest)
+    for wrong in (np.inf, np.nan):
+        X[n // 2, 2] = wrong
+        out = np.zeros((p, 2), order="F")
+        dense_correlate(X[:, 2 : 2 + p], R[:n, :2], out)
+        assert not np.isfinite(out[0]).any()
+        assert np.isfinite(out[1:]).all()
+
+
+@pytest.mark.parametrize("container", [np.asfortranarray, np.ascontiguousarray, sparse.csc_array])
+def test_correlations_in_threads(rng, monkeypatch, container):
+    X = rng.normal(size=(40, 11))
+    X[:, 3] += 1000.0
+    design = make_design(container(X), np.full(40, 1 / 40), True)
+    for width in (1, 4, 6, 7, 20):
+        R = rng.normal(size=(40, width))
+        expected = (X - design.shift).T @ R
+        for n_threads in (1, 2, 16):
+            with threads(n_threads) as (count, run):
+                np.testing.assert_allclose(design.correlate(R, run, count), expected, atol=1e-10)
+        monkeypatch.setattr("skspar._engine.design.blas_threads", lambda: 1)
+        np.testing.assert_allclose(design.correlate(R), expected, atol=1e-10)
+        monkeypatch.undo()
 
 
 def test_threads_do_not_disturb_each_other(rng):

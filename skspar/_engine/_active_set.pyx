@@ -10,6 +10,13 @@ cdef double UNIT = 1.0, MINUS = -1.0
 # Features that join the factor together.
 cdef int BLOCK = 48
 
+cdef enum:
+    # columns of the factor that are rotated at once
+    SIDE_BY_SIDE = 8
+    # how often in a solution several features may be dropped at once, and which part of the support they are at most
+    LEAPS = 4
+    TURNING = 10
+
 cdef class LassoActiveSet:
     """Minimise ``b'Gb / 2 - q'b + sum_j penalty_j |b_j|`` over a growing set of features.
 
@@ -185,28 +192,53 @@ cdef class LassoActiveSet:
 
     cdef void _delete(self, Py_ssize_t place) noexcept nogil:
         """Remove the feature at ``place`` of the support: shift the factor's columns, rotate the rows back."""
-        cdef Py_ssize_t k = self.active, c, r, j = self.support[place]
+        cdef Py_ssize_t last = self.active - 1, lead = self.factor.shape[0], first, count, c, r, t
+        cdef Py_ssize_t j = self.support[place]
         cdef double cosine, sine, x, y, length
-        # rotation r mixes rows r and r + 1; step and candidate hold the cosines and sines, each found at its column
-        for c in range(place, k - 1):
-            self.support[c] = self.support[c + 1]
-            self.position[self.support[c]] = c
-            for r in range(c + 2):
-                self.factor[r, c] = self.factor[r, c + 1]
-            for r in range(place, c):
-                cosine = self.step[r]
-                sine = self.candidate[r]
-                x = self.factor[r, c]
-                y = self.factor[r + 1, c]
-                self.factor[r, c] = cosine * x + sine * y
-                self.factor[r + 1, c] = cosine * y - sine * x
-            x = self.factor[c, c]
-            y = self.factor[c + 1, c]
-            length = hypot(x, y)
-            self.step[c] = x / length
-            self.candidate[c] = y / length
-            self.factor[c, c] = length
-            self.factor[c + 1, c] = 0.0
+        # rotation r mixes rows r and r + 1; step and candidate hold the cosines and sines, each found at its column.
+        # A column waits for itself in every rotation, so several take the earlier ones side by side; of each ``rest``
+        # is the row that the next rotation takes
+        cdef double rest[SIDE_BY_SIDE]
+        cdef double *old
+        cdef double *new
+        first = place
+        while first < last:
+            count = min(<Py_ssize_t> SIDE_BY_SIDE, last - first)
+            new = &self.factor[0, first]
+            old = new + lead
+            for t in range(count):
+                self.support[first + t] = self.support[first + t + 1]
+                self.position[self.support[first + t]] = first + t
+                for r in range(place):
+                    new[t * lead + r] = old[t * lead + r]
+                rest[t] = old[t * lead + place]
+            if count == SIDE_BY_SIDE:
+                for r in range(place, first):
+                    cosine, sine = self.step[r], self.candidate[r]
+                    for t in range(SIDE_BY_SIDE):
+                        y = old[t * lead + r + 1]
+                        new[t * lead + r] = cosine * rest[t] + sine * y
+                        rest[t] = cosine * y - sine * rest[t]
+            else:
+                for t in range(count):
+                    for r in range(place, first):
+                        y = old[t * lead + r + 1]
+                        new[t * lead + r] = self.step[r] * rest[t] + self.candidate[r] * y
+                        rest[t] = self.step[r] * y - self.candidate[r] * rest[t]
+            for t in range(count):
+                c = first + t
+                x = rest[t]
+                for r in range(first, c):
+                    y = old[t * lead + r + 1]
+                    new[t * lead + r] = self.step[r] * x + self.candidate[r] * y
+                    x = self.step[r] * y - self.candidate[r] * x
+                y = old[t * lead + c + 1]
+                length = hypot(x, y)
+                self.step[c] = x / length
+                self.candidate[c] = y / length
+                new[t * lead + c] = length
+                new[t * lead + c + 1] = 0.0
+            first += count
         self.position[j] = -1
         self.b[j] = 0.0
         self.sign[j] = 0
@@ -247,13 +279,15 @@ cdef class LassoActiveSet:
                 gradient[r] -= b0 * g0[r]
             i += 1
 
-    cdef bint _move(self) noexcept nogil:
+    cdef bint _move(self, int *leaps) noexcept nogil:
         """Go from b_S towards ``candidate``; at the first change of sign stop, drop that feature, return True.
 
-        Features at zero that would leave it the wrong way are dropped together, all but the first where there is no
-        other at zero: alone, that one would have gone the right way.
+        As long as ``leaps`` lasts, all features that would change sign, if not too many, are dropped together and the
+        others wait: the objective need not fall, but nearly always these are the ones, and each would take a system of
+        its own. Features at zero that would leave it the wrong way are dropped together, all but the first where there
+        is no other at zero: alone, that one would have gone the right way.
         """
-        cdef Py_ssize_t i, j, blocking = -1, wrong = 0, at_zero = 0, first = -1
+        cdef Py_ssize_t i, j, blocking = -1, wrong = 0, at_zero = 0, first = -1, turning = 0
         cdef double fraction = 1.0, t, target
         for i in range(self.active):
             j = self.support[i]
@@ -264,21 +298,21 @@ cdef class LassoActiveSet:
                     if first < 0:
                         first = i
         if wrong > 1:
-            # from the end: what stands behind a place is moved when that place is deleted
             for i in range(self.active - 1, -1, -1):
                 j = self.support[i]
                 if self.b[j] == 0.0 and self.candidate[i] * self.sign[j] <= 0.0 and (i != first or wrong < at_zero):
                     self.rhs[i] = 1.0
                 else:
                     self.rhs[i] = 0.0
-            for i in range(self.active - 1, -1, -1):
-                if self.rhs[i] == 1.0:
-                    self._delete(i)
+            self._delete_marked()
             return True
         for i in range(self.active):
             j = self.support[i]
             target = self.candidate[i]
+            self.rhs[i] = 0.0
             if target * self.sign[j] <= 0.0:
+                turning += 1
+                self.rhs[i] = 1.0
                 t = self.b[j] / (self.b[j] - target) if self.b[j] != 0.0 else 0.0
                 if blocking < 0 or t < fraction:
                     fraction = t
@@ -287,11 +321,22 @@ cdef class LassoActiveSet:
             for i in range(self.active):
                 self.b[self.support[i]] = self.candidate[i]
             return False
+        if turning > 1 and leaps[0] > 0 and TURNING * turning < self.active:
+            leaps[0] -= 1
+            self._delete_marked()
+            return True
         for i in range(self.active):
             j = self.support[i]
             self.b[j] += fraction * (self.candidate[i] - self.b[j])
         self._delete(blocking)
         return True
+
+    cdef void _delete_marked(self) noexcept nogil:
+        """Remove the features marked in ``rhs``; from the end, as deletion moves what stands behind."""
+        cdef Py_ssize_t i
+        for i in range(self.active - 1, -1, -1):
+            if self.rhs[i] == 1.0:
+                self._delete(i)
 
     cdef bint _exchange(self, Py_ssize_t j, signed char sign) noexcept nogil:
         """Let the dependent feature j in at the price of one that it replaces.
@@ -332,7 +377,7 @@ cdef class LassoActiveSet:
         accuracy on it. Returns the number of linear systems solved, and whether this was reached.
         """
         cdef Py_ssize_t i, j, entered
-        cdef int iteration = 0, refinements = 0, rounds = 0
+        cdef int iteration = 0, refinements = 0, rounds = 0, leaps = LEAPS
         cdef double error, floor, slope
         cdef bint settled
         scale = np.abs(self.q).max(initial=0.0)
@@ -355,7 +400,7 @@ cdef class LassoActiveSet:
                         self._solve(&self.candidate[0])
                         for i in range(self.active):
                             self.candidate[i] += self.b[self.support[i]]
-                    if self._move():
+                    if self._move(&leaps):
                         refinements = 0
                         settled = False
                     else:

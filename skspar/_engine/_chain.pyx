@@ -29,7 +29,7 @@ cdef extern from "_chain_loops.h" nogil:
         Py_ssize_t rows
 
     void chain_steps(const chain *, Py_ssize_t, int, int)
-    void chain_record(const double *, Py_ssize_t, double, double *, Py_ssize_t)
+    void chain_record(const double *, Py_ssize_t, double, double, double *, Py_ssize_t)
     void segment_means_of(const double **, const double **, double **, Py_ssize_t, Py_ssize_t)
 
 
@@ -67,10 +67,11 @@ cdef double _dot(const double *x, const double *y, Py_ssize_t n) noexcept nogil:
 
 def iterate_chain(
     diagonal, off, mean, q, double nu, double kappa, double delta, b, z, first, const Py_ssize_t[::1] recorded,
-    double[:, :, ::1] out_b, double[:, :, ::1] out_g,
+    double unit, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
 ):
     """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours, from b and z.
 
+    What is recorded is multiplied by ``unit``.
     The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less ``mean mean'``.
     """
     cdef Py_ssize_t m = len(z), k = 0, place = 0, later, i, j, note
@@ -108,8 +109,8 @@ def iterate_chain(
     with nogil:
         while True:
             while place < n_recorded and recorded[place] == k:
-                chain_record(c.b + HALO * STRETCHES, length, 0.0, &out_b[place, 0, 0], m + 1)
-                chain_record(c.z + HALO * STRETCHES, length, kappa, &out_g[place, 0, 0], m)
+                chain_record(c.b + HALO * STRETCHES, length, 0.0, unit, &out_b[place, 0, 0], m + 1)
+                chain_record(c.z + HALO * STRETCHES, length, kappa, unit, &out_g[place, 0, 0], m)
                 place += 1
             if k == last:
                 break
@@ -134,8 +135,8 @@ def iterate_chain(
             note = recorded[place] - k - 1 if recorded[place] < k + HALO else -1
             chain_steps(&c, k, 0, note)
             while note >= 0 and place < later:
-                chain_record(c.noted_b + HALO * STRETCHES, length, 0.0, &out_b[place, 0, 0], m + 1)
-                chain_record(c.noted_z + HALO * STRETCHES, length, kappa, &out_g[place, 0, 0], m)
+                chain_record(c.noted_b + HALO * STRETCHES, length, 0.0, unit, &out_b[place, 0, 0], m + 1)
+                chain_record(c.noted_z + HALO * STRETCHES, length, kappa, unit, &out_g[place, 0, 0], m)
                 place += 1
             k += HALO
         for j in range(STRETCHES):

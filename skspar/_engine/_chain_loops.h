@@ -233,10 +233,10 @@ static void IN_SET(chain_steps)(const chain *c, ptrdiff_t k, int one, int note)
 #endif
 }
 
-/* out = x less x clipped to [-kappa, kappa], of the first ``size`` entries of stretches of a length in rows. */
+/* out = unit (x less x clipped to [-kappa, kappa]), of the first ``size`` entries of stretches of a length in rows. */
 ATTRIBUTES
-static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, double kappa, double *restrict out,
-                                 ptrdiff_t size)
+static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, double kappa, double unit,
+                                 double *restrict out, ptrdiff_t size)
 {
     double some[8 * STRETCHES];
     for (ptrdiff_t j = 0; j < length; j += 8) {
@@ -244,7 +244,7 @@ static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, 
         const double *restrict x = rows + j * STRETCHES;
         for (ptrdiff_t i = 0; i < count * STRETCHES; i++) {
             const double low = x[i] < -kappa ? -kappa : x[i];
-            some[i] = x[i] - (low > kappa ? kappa : low);
+            some[i] = unit * (x[i] - (low > kappa ? kappa : low));
         }
         for (ptrdiff_t t = 0; t < STRETCHES; t++) {
             double *restrict o = out + t * length + j;

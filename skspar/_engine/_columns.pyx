@@ -10,6 +10,11 @@ import numpy as np
 from cython cimport floating
 from libc.math cimport sqrt
 
+cdef extern from "_columns_loops.h" nogil:
+    void add_correlations(
+        const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, double *, Py_ssize_t
+    )
+
 ctypedef fused index_t:
     int
     long long
@@ -66,8 +71,18 @@ def dense_columns(
     """``out[a, b] = X[rows[a], columns[b]] - shift[columns[b]]``."""
     cdef Py_ssize_t a, b, j, i, n = rows.shape[0], m = columns.shape[0], start, stop
     cdef double s
+    cdef const floating *x
+    cdef double *o
+    cdef bint together = n > 0 and X.strides[0] == sizeof(floating)
     with nogil:
-        if X.strides[0] <= X.strides[1]:
+        for a in range(1, n):
+            together = together and rows[a] == rows[a - 1] + 1
+        if together:
+            for b in range(m):
+                s, x, o = shift[columns[b]], &X[rows[0], columns[b]], &out[0, b]
+                for a in range(n):
+                    o[a] = x[a] - s
+        elif X.strides[0] <= X.strides[1]:
             for b in range(m):
                 j = columns[b]
                 s = shift[j]
@@ -85,6 +100,27 @@ def dense_columns(
                         i = rows[a]
                         out[a, b] = X[i, j] - s
                 start = stop
+
+
+cdef enum:
+    # numbers of R that stay in the second cache
+    KEPT = 32768
+
+
+def dense_correlate(const double[:, :] X, const double[:, :] R, double[:, :] out):
+    """``out += X' R`` for a few columns R; those of all three are contiguous."""
+    cdef Py_ssize_t n = X.shape[0], p = X.shape[1], width = R.shape[1], i, k, rows
+    cdef Py_ssize_t step = max(8, KEPT // max(width, 1) // 8 * 8)
+    if n == 0 or p == 0 or width == 0:
+        return
+    with nogil:
+        for k in range((n + step - 1) // step):
+            i = k * step
+            rows = min(step, n - i)
+            add_correlations(
+                &X[i, 0], X.strides[1] // 8, rows, p, &R[i, 0], R.strides[1] // 8, width, &out[0, 0],
+                out.strides[1] // 8,
+            )
 
 
 def sparse_moments(

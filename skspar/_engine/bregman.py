@@ -78,7 +78,7 @@ class Units:
 
 @dataclass
 class Path:
-    """Iterates at the recorded steps, in the units of the problem.
+    """Iterates at the recorded steps.
 
     ``coefs`` (n_times, p, K), ``gammas`` (n_times, m, K), ``first`` the step at which each row of D enters, or -1.
     """
@@ -88,40 +88,45 @@ class Path:
     first: np.ndarray
 
 
-def run(problem, operator, units, schedule):
-    """The path of a problem on a schedule."""
+def run(problem, operator, units, schedule, unit=1.0):
+    """The path of a problem on a schedule, its iterates multiplied by ``unit``."""
     p, K, T = problem.p, problem.K, len(schedule.recorded)
     m = p if operator is None else operator.shape[0]
     first = np.full(m, -1, dtype=np.intp)
     if schedule.still is not None:
-        return Path(np.repeat(schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
+        return Path(np.repeat(unit * schedule.still[None], T, axis=0), np.zeros((T, m, K)), first)
     if operator is None:
         gammas = np.zeros((T, m, K))
         by_gram = problem.loss == "squared" and (p <= 6000 or problem.n <= 3000)
         engine = (_GramSteps if by_gram else _ResidualSteps)(problem, schedule, gammas)
         _screened(engine, units, schedule, first, K)
+        gammas *= unit
         return Path(gammas, gammas, first)
     if _eigenbasis_pays(problem, operator, int(schedule.recorded[-1])):
         gammas = np.zeros((T, m, K))
         engine = _ModalSteps(problem, operator, schedule, gammas)
         _screened(engine, units, schedule, first, K)
-        return Path(np.ascontiguousarray(engine.coefs())[:, :, None], gammas, first)
-    # the kernels fill them
-    coefs, gammas = np.empty((T, p, K)), np.empty((T, m, K))
-    b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
-    g = units.shrink(z, schedule.kappa)
-    b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
-    if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
-        iterate_chain(
-            *problem.bands, problem.x_mean, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0],
-            z[:, 0], first, schedule.recorded, coefs, gammas,
+        coefs = np.ascontiguousarray(engine.coefs())[:, :, None]
+    else:
+        # the kernels fill them
+        coefs, gammas = np.empty((T, p, K)), np.empty((T, m, K))
+        b, z = schedule.start if schedule.start is not None else (np.zeros((p, K)), np.zeros((m, K)))
+        g = units.shrink(z, schedule.kappa)
+        b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
+        if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
+            iterate_chain(
+                *problem.bands, problem.x_mean, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0],
+                z[:, 0], first, schedule.recorded, unit, coefs, gammas,
+            )  # fmt: skip
+            return Path(coefs, gammas, first)
+        iterate_split(
+            problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
+            *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
+            b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
         )  # fmt: skip
-        return Path(coefs, gammas, first)
-    iterate_split(
-        problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
-        *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
-        b, z, g, problem.b0_at_zero.copy(), first, schedule.recorded, coefs, gammas,
-    )  # fmt: skip
+    # in place: new memory costs more than the product
+    for values in (coefs, gammas):
+        values *= unit
     return Path(coefs, gammas, first)
 
 

@@ -8,6 +8,7 @@ a given solution are then as accurate as those of centred columns.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -15,15 +16,19 @@ from scipy import sparse
 from ._blas import product
 from ._columns import (
     dense_columns,
+    dense_correlate,
     dense_moments,
     sparse_columns,
     sparse_correlate,
     sparse_moments,
     sparse_subtract_product,
 )
+from .threads import blas_threads, in_turn
 
 # Elements of the largest temporary copy of a part of X: 16 MB in float64.
 CHUNK = 1 << 21
+# Vectors up to which our product is faster than that of BLAS with as many threads.
+FEW = 6
 
 
 def make_design(X, v, fit_intercept):
@@ -87,6 +92,10 @@ def _exact_products(m, B):
     return high, low
 
 
+def _add_product(X, R, out):
+    product(X.T, R, out, keep=1.0)
+
+
 def pieces(total, width):
     """Slices of ``range(total)`` such that a float64 block of that many rows of ``width`` stays within CHUNK."""
     step = max(1, CHUNK // max(width, 1))
@@ -130,13 +139,16 @@ class DenseDesign:
         dense_columns(self.X, rows, columns, self.shift if origin is None else origin, out)
         return out
 
-    def correlate(self, R):
-        """``X' R`` for every column of X and of R."""
+    def correlate(self, R, run=in_turn, n_threads=1):
+        """``X' R`` for every column of X and of R; ``run`` maps thunks to their results in so many threads."""
         n, p = self.shape
+        out = np.zeros((p, R.shape[1]), order="F")
         if len(self._copied) < p:
-            out = product(self.X.T, R)
-        else:
-            out = np.empty((p, R.shape[1]), order="F")
+            few = R.shape[1] <= FEW and self.X.strides[0] == 8 and (n_threads > 1 or blas_threads() == 1)
+            add = dense_correlate if few else _add_product
+            R = np.asfortranarray(R)
+            edges = np.linspace(0, p, n_threads + 1).astype(int)
+            run([partial(add, self.X[:, lo:hi], R, out[lo:hi]) for lo, hi in zip(edges[:-1], edges[1:])])
         for piece in pieces(len(self._copied), n):
             chosen = self._copied[piece]
             out[chosen] = product(self.columns(chosen, origin=self._read).T, R)
@@ -197,9 +209,12 @@ class SparseDesign:
         sparse_columns(*self.arrays, columns, self.shift, out)
         return out if rows is None else out[rows]
 
-    def correlate(self, R):
-        """``X' R`` for every column of X and of R."""
-        return self.correlate_some(self._all, R)
+    def correlate(self, R, run=in_turn, n_threads=1):
+        """``X' R`` for every column of X and of R; ``run`` maps thunks to their results in so many threads."""
+        if n_threads == 1:
+            return self.correlate_some(self._all, R)
+        parts = np.array_split(self._all, n_threads)
+        return np.concatenate(run([partial(self.correlate_some, part, R) for part in parts]))
 
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""

@@ -121,7 +121,7 @@ class Regression:
         with threads(n_jobs) as (n_threads, run):
             together = max(n_threads, self._folds_at_once())
             for start in range(0, len(generators), together):
-                results += drive(self.design, generators[start : start + together], run)
+                results += drive(self.design, generators[start : start + together], run, n_threads)
         solutions = [
             Solutions(self, problem, penalty, result, v, grid)
             for (problem, v, penalty, grid), result in zip(tasks, results)
@@ -194,16 +194,21 @@ class Regression:
         """The problem on all rows, in the form that pays."""
         if self._by_moments:
             if self._moments is None:
-                self._moments = self._moments_of(self.weights, np.arange(len(self.v)))
+                # the correlations at zero are these, too, unless there are columns that were projected out of them
+                whole = len(self.q) == self.design.shape[1] and np.array_equal(
+                    self.penalty.columns, np.arange(len(self.q))
+                )
+                known = self.q * self.weights.sum() if whole else None
+                self._moments = self._moments_of(self.weights, np.arange(len(self.v)), known)
             problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self.rows)
             if problem.reliable:
                 return problem
         return self.rows
 
-    def _moments_of(self, weights, rows):
+    def _moments_of(self, weights, rows, xy=None):
         x_origin = self.design.mean if self.fit_intercept else np.zeros(self.design.shape[1])
         y_origin = product(self._Y.T, self.v) if self.fit_intercept else np.zeros(self._Y.shape[1])
-        return Moments.of_rows(self.design, self._Y, weights, x_origin, y_origin, rows)
+        return Moments.of_rows(self.design, self._Y, weights, x_origin, y_origin, rows, self.fit_intercept, xy)
 
     def _fold_moments(self, splits, weights):
         everything = np.arange(len(self.v))

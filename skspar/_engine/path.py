@@ -257,10 +257,10 @@ def _grow_by(work, needed, wanted):
     work.grow(np.concatenate([candidates, more]))
 
 
-def drive(design, generators, run=in_turn):
+def drive(design, generators, run=in_turn, n_threads=1):
     """Run path generators that share one design; requests that stand together become one product with it.
 
-    ``run`` maps a list of thunks to their results, see `threads`.
+    ``run`` maps a list of thunks to their results in so many threads, see `threads`.
     """
     results = [None] * len(generators)
     answers = dict.fromkeys(range(len(generators)))
@@ -274,7 +274,7 @@ def drive(design, generators, run=in_turn):
             else:
                 requests.append((i, value))
         if requests:
-            product = design.correlate(np.concatenate([r for _, r in requests], axis=1))
+            product = design.correlate(np.concatenate([r for _, r in requests], axis=1), run, n_threads)
             edges = np.cumsum([r.shape[1] for _, r in requests])[:-1]
             parts = np.split(product, edges, axis=1)
             answers = {i: part for (i, _), part in zip(requests, parts)}

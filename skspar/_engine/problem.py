@@ -190,8 +190,12 @@ class Moments:
         return Moments(self.weight, self.x, y, self.xx, xy, self.yy[part], self.x_origin, self.y_origin[part])
 
     @classmethod
-    def of_rows(cls, design, Y, weights, x_origin, y_origin, rows):
-        """Moments of some rows of a design."""
+    def of_rows(cls, design, Y, weights, x_origin, y_origin, rows, centred, xy=None):
+        """Moments of some rows of a design; those of first order only if they will be ``centred``.
+
+        ``xy`` if known.
+        """
+        known = xy
         p, T = design.shape[1], Y.shape[1]
         x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p), order="F"), np.zeros((p, T)), np.zeros(T)
         everything = np.arange(p)
@@ -226,16 +230,20 @@ class Moments:
                     ones = root[:, 0]
                 else:
                     ones = np.ones(len(part))
-                x += product(Z.T, ones)
-                y += product(D.T, ones)
+                if centred:
+                    x += product(Z.T, ones)
+                    y += product(D.T, ones)
                 self_product(Z, xx)
-                product(Z.T, D, xy, keep=1.0)
+                if known is None:
+                    product(Z.T, D, xy, keep=1.0)
                 yy += np.einsum("ij,ij->j", D, D)
             if equal and len(rows):
                 # equal weights need no pass over the block
                 for total in (x, y, xx, xy, yy):
                     total *= weights[rows[0]]
             symmetric(xx)
+        if known is not None:
+            xy = known
         return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
 
 
@@ -319,7 +327,6 @@ class MomentProblem:
                 self._rows = self._make_rows()
             return (yield from self._rows.evaluate(features, solutions, accuracy))
         correlations, rss = [], []
-        # all solutions by one product with the whole of G: copying the part that matters would cost more
         T = self.n_targets
         stacked = np.zeros((len(self._q), len(solutions) * T), order="F")
         for i, B in enumerate(solutions):
@@ -327,7 +334,13 @@ class MomentProblem:
                 stacked[columns, i * T : (i + 1) * T] = B
             else:
                 np.add.at(stacked[:, i * T : (i + 1) * T], columns, B)
-        every = product(self._G, stacked, np.tile(self._q, len(solutions)), scale=-1.0, keep=1.0)
+        used = np.flatnonzero(stacked.any(axis=1))
+        every = np.asfortranarray(np.tile(self._q, len(solutions)))
+        if 2 * len(used) < len(stacked):
+            # G is symmetric; columns that are contiguous are copied faster than products with all are formed
+            product(self._G.T[used].T, stacked[used], every, scale=-1.0, keep=1.0)
+        else:
+            product(self._G, stacked, every, scale=-1.0, keep=1.0)
         for i, B in enumerate(solutions):
             used = np.flatnonzero(B.any(axis=1))
             C = every[:, i * T : (i + 1) * T]

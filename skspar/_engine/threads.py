@@ -2,9 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
+
+
+@cache
+def _libraries():
+    """The BLAS libraries that are loaded; to look for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def blas_threads():
+    """How many threads BLAS has at present."""
+    return max((library["num_threads"] for library in _libraries().info() if library["user_api"] == "blas"), default=1)
 
 
 def in_turn(thunks):
@@ -21,11 +33,10 @@ def threads(n_jobs):
     if n_threads == 1:
         yield 1, in_turn
         return
-    libraries = ThreadpoolController()
 
     def limited(run):
         def inner(thunks):
-            with libraries.limit(limits=1, user_api="blas"):
+            with _libraries().limit(limits=1, user_api="blas"):
                 return run(thunks)
 
         return inner
