@@ -18,7 +18,7 @@ from skspar._engine._columns import dense_correlate
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
 from skspar._engine.forms import GramForm, RowForm
-from skspar._engine.newton import Curvature, RowSystem, directions_from_gram, directions_from_rows
+from skspar._engine.newton import Curvature, RowGram, RowSystem, directions_from_gram, directions_from_rows
 from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
 from skspar._engine.threads import threads
@@ -316,6 +316,54 @@ def test_newton_directions_in_single_precision(rng, n_targets, sizes):
         assert np.linalg.norm(x - expected) <= 0.01 * np.linalg.norm(expected)
 
 
+def test_updated_gram_of_rows(rng):
+    """Along a path: features come and go, ridges change by a common factor, some by more; columns are appended."""
+    n, size = 30, 4
+    A = np.asfortranarray(rng.normal(size=(n, 240)))
+    norms = 0.1 + rng.random(60)
+    gram, n_updates = RowGram(), 0
+    for step in range(60):
+        width = 160 if step < 30 else 240
+        active = np.sort(rng.choice(width // size, width // size - 3, replace=False))
+        norms *= np.where(rng.random(60) < 0.2, 1 + 0.5 * rng.random(60), 1 + 0.01 * rng.normal(size=60))
+        ridge = np.repeat(0.95**step / norms[active], size)
+        places = (size * active[:, None] + np.arange(size)).ravel()
+        kept = np.ones(len(places), dtype=bool) if step % 3 else rng.random(len(places)) < 0.9
+        owner = np.unique(np.repeat(active, size)[kept], return_inverse=True)[1]
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        curvature = Curvature(ridge[kept], np.zeros((kept.sum(), 1)), starts, owner, np.ones((kept.sum(), 1), bool))
+        K, used = gram(A[:, :width], places[kept], curvature)
+        assert K.dtype == np.float32
+        np.testing.assert_allclose(used, np.repeat(used[starts], np.bincount(owner)), rtol=1e-12)
+        assert np.all(np.abs(used / ridge[kept] - 1) <= 0.12)
+        n_updates += np.any(used != ridge[kept])
+        columns = A[:, places[kept]]
+        expected = (columns / used) @ columns.T
+        np.testing.assert_allclose(np.tril(K), np.tril(expected), atol=3e-5 * np.abs(expected).max())
+    assert 20 < n_updates < 59
+
+
+def test_updated_gram_of_rows_does_not_cancel(rng):
+    """A group that weighed a million times as much as the others leaves: the matrix is computed afresh."""
+    A, gram = np.asfortranarray(rng.normal(size=(10, 40))), RowGram()
+
+    def matrix(places, ridge):
+        d = len(places)
+        curvature = Curvature(ridge, np.zeros((d, 1)), np.arange(d), np.arange(d), np.ones((d, 1), bool))
+        K, used = gram(A, places, curvature)
+        columns = A[:, places]
+        expected = (columns / used) @ columns.T
+        np.testing.assert_allclose(np.tril(K), np.tril(expected), atol=1e-5 * np.abs(expected).max())
+
+    every = np.arange(40)
+    matrix(every, np.where(every == 7, 1e-6, 1.0))
+    matrix(np.delete(every, 7), np.ones(39))
+    # nor does an overflow stay
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram(A, every, Curvature(np.full(40, 1e-80), np.zeros((40, 1)), every, every, np.ones((40, 1), bool)))
+    matrix(every, np.ones(40))
+
+
 @pytest.mark.parametrize("n_targets", [1, 3])
 def test_direction_from_earlier_factors(rng, n_targets):
     # of other groups, at other coefficients
@@ -350,10 +398,10 @@ def largest_gap(X, Y, alphas, coefs):
 @pytest.mark.parametrize("spoiled", ["nan", "wrong", "failed"])
 def test_path_does_not_rely_on_single_precision(rng, monkeypatch, n_targets, spoiled):
     class Spoiled(RowSystem):
-        def __init__(self, A, curvature, dtype):
+        def __init__(self, A, curvature, dtype, K=None):
             if spoiled == "failed" and dtype == np.float32:
                 raise np.linalg.LinAlgError
-            super().__init__(A, curvature, dtype)
+            super().__init__(A, curvature, dtype, K)
 
         def solve(self, sides):
             found = super().solve(sides)

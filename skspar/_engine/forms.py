@@ -153,7 +153,7 @@ class RowForm:
         self._offset = np.empty((0, problem.n_targets))
         self._residual = self._gradient = None
         self._places, self._copy = np.empty(0, dtype=np.intp), self._A
-        self._system = None
+        self._system, self._row_gram = None, newton.RowGram()
         self._updates = 0
 
     @property
@@ -233,7 +233,11 @@ class RowForm:
         self._updates += 1
 
     def directions(self, places, curvature, sides, dtype):
-        found, self._system = newton.directions_from_rows(self._columns(places), curvature, sides, dtype)
+        def row_gram(free, curvature):
+            return self._row_gram(self.A, places[free], curvature)
+
+        columns = self._columns(places)
+        found, self._system = newton.directions_from_rows(columns, curvature, sides, dtype, row_gram)
         # increasing, which groups in the order of the working set are
         self._system_places, self._n_steps = places, 4
         return found

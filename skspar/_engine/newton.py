@@ -9,7 +9,7 @@ of groups. So a system in all coefficients costs a factorisation of the size of 
 the rows (from the columns themselves, where there are more of these), and one of the size of the groups.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, get_blas_funcs, get_lapack_funcs, lapack
@@ -23,6 +23,8 @@ DENSE = 150
 OVERHEAD = 1e5
 # To what the residual of a system is reduced where three digits will do.
 ACCURACY = 1e-3
+# How much of a ridge, less what all have in common, may be out of date; and how often a matrix is updated, at most.
+DRIFT, UPDATES = 0.1, 20
 
 
 @dataclass
@@ -73,10 +75,12 @@ def directions_from_gram(G, curvature, sides):
     return [_conjugate_gradients(lambda P: product(G, P), inverse, curvature, side) for side in sides]
 
 
-def directions_from_rows(A, curvature, sides, dtype=np.float64):
+def directions_from_rows(A, curvature, sides, dtype=np.float64, row_gram=None):
     """The same with ``G = A'A``, at a cost that is linear in the number of features.
 
-    In float32, with half the arithmetic, to about three digits. Returned with the system, if there is a single one.
+    In float32, with half the arithmetic, to about three digits. Then ``row_gram``, if given, returns ``A R^-1 A'`` and
+    the ridges it has for some of the features (a mask) and their curvature. Returned with the system, if there is a
+    single one.
     """
     free = curvature.free[:, 0]
     if curvature.units.shape[1] == 1 and not free.all():
@@ -84,7 +88,9 @@ def directions_from_rows(A, curvature, sides, dtype=np.float64):
         kept = np.cumsum(np.concatenate([[0], counts[:-1]]))[counts > 0]
         owner = np.repeat(np.arange(len(kept)), counts[counts > 0])
         inner = Curvature(curvature.ridge[free], curvature.units[free], kept, owner, np.ones((free.sum(), 1), bool))
-        found, _ = directions_from_rows(np.asfortranarray(A[:, free]), inner, [side[free] for side in sides], dtype)
+        inner_gram = None if row_gram is None else lambda _, curvature: row_gram(free, curvature)
+        sides_there = [side[free] for side in sides]
+        found, _ = directions_from_rows(np.asfortranarray(A[:, free]), inner, sides_there, dtype, inner_gram)
         if found is None:
             return None, None
         out = [np.zeros_like(side) for side in sides]
@@ -93,7 +99,11 @@ def directions_from_rows(A, curvature, sides, dtype=np.float64):
         return out, None
     try:
         if curvature.free.all():
-            system = RowSystem(A, curvature, dtype)
+            K = None
+            if row_gram is not None and dtype == np.float32:
+                K, ridge = row_gram(free, curvature)
+                curvature = replace(curvature, ridge=ridge)
+            system = RowSystem(A, curvature, dtype, K)
             return system.solve(sides), system
         # a preconditioner must be the same at every step
         system = RowSystem(A, curvature, np.float64)
@@ -183,6 +193,51 @@ def _inverse_from_gram(G, curvature):
     return solve
 
 
+class RowGram:
+    """``A R^-1 A'`` in float32 for the features of one Newton system after another.
+
+    From system to system alpha changes, which all ridges share, and the norms of few groups change by much. What has
+    changed is added; smaller changes wait: a step is none the worse for a ridge that is off by a few hundredths.
+    """
+
+    def __init__(self):
+        self._matrix, self._weights, self._count, self._largest = None, np.zeros(0), 0, 0.0
+
+    def __call__(self, A, places, curvature):
+        """The matrix (lower triangle) for some columns of A, which may have grown at its end, and the ridges it has."""
+        syrk = get_blas_funcs("syrk", dtype=np.float32)
+        goal = 1.0 / curvature.ridge
+        before = np.zeros(A.shape[1])
+        before[: len(self._weights)] = self._weights
+        old = before[places]
+        known = old > 0.0
+        common = float(np.median(goal[known] / old[known])) if known.any() else 0.0
+        weights = np.zeros(len(before))
+        if self._matrix is not None and common > 0.0 and self._count < UPDATES:
+            near = known & (np.abs(goal - common * old) <= DRIFT * goal)
+            # one ridge for all features of a group
+            near = np.logical_and.reduceat(near, curvature.starts)[curvature.owner]
+            weights[places] = np.where(near, old, goal / common)
+            change = weights - before
+            if 2 * np.count_nonzero(change) < len(places):
+                for sign in (1.0, -1.0):
+                    some = np.flatnonzero(sign * change > 0.0)
+                    if len(some):
+                        part = scaled_columns(A.T[some].T, np.sqrt(np.abs(change[some])), np.float32)
+                        self._matrix = syrk(sign, part, 1.0, self._matrix, lower=True, overwrite_c=True)
+                size = float(np.trace(self._matrix))
+                self._largest = max(self._largest, size)
+                # not where most of it cancelled
+                if size > 0.1 * self._largest:
+                    self._weights, self._count = weights, self._count + 1
+                    return np.float32(common) * self._matrix, 1.0 / (common * weights[places])
+        weights[:] = 0.0
+        weights[places] = goal
+        self._matrix = syrk(1.0, scaled_columns(A.T[places].T, np.sqrt(goal), np.float32), lower=True)
+        self._weights, self._count, self._largest = weights, 0, float(np.trace(self._matrix))
+        return self._matrix.copy(order="F"), curvature.ridge
+
+
 class RowSystem:
     """H X = S from the columns, by an inverse of the order of the rows.
 
@@ -192,10 +247,10 @@ class RowSystem:
         Y_t = K^-1 (A R^-1 S_t + Z_t w),    (sum_t Z_t' K^-1 Z_t) w = U'S - sum_t Z_t' K^-1 A R^-1 S_t.
 
     The last system, of the order of the groups, is factorised, or in float32 and with several targets solved by
-    conjugate gradients.
+    conjugate gradients. ``A R^-1 A'`` if known.
     """
 
-    def __init__(self, A, curvature, dtype):
+    def __init__(self, A, curvature, dtype, K=None):
         self.curvature, self.dtype = curvature, dtype
         root = np.sqrt(curvature.ridge)
         self._root = root.astype(dtype)[:, None]
@@ -204,7 +259,7 @@ class RowSystem:
         n, T = len(A), curvature.units.shape[1]
         self._blas = get_blas_funcs(("syrk", "trsm", "gemm", "gemv"), dtype=dtype)
         syrk, trsm = self._blas[:2]
-        K = syrk(1.0, self._A, lower=True)
+        K = syrk(1.0, self._A, lower=True) if K is None else K
         K[np.diag_indices(n)] += 1.0
         self._factor = cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
         self._iterative = T > 1 and dtype == np.float32
