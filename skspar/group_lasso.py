@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression
 from ._groups import resolve_groups
-from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, check_finite, warn_unless_converged
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -145,7 +145,10 @@ def group_lasso_path(
     True
     """
     names = _get_feature_names(X)
-    X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
+    X = check_array(
+        X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X", ensure_all_finite=False
+    )  # fmt: skip
+    check_finite(X)
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
     weights = check_weights(sample_weight, X)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from _oracles import random_data
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 
 from skspar import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from skspar._linear import check_finite
 
 ALL = [GroupLasso(), GroupLassoCV(alphas=3, cv=3), GroupLassoIC(alphas=3)]
 
@@ -246,6 +248,28 @@ def test_positive_needs_a_penalty(data):
     ):
         with pytest.raises(ValueError, match=mentions("positive", "alpha")):
             fit()
+
+
+@pytest.mark.parametrize("order", ["C", "F", "strided", "float32"])
+def test_check_of_finite_entries(rng, order):
+    """It is scikit-learn's, entry by entry, whatever the memory order; large numbers are finite."""
+    X = 1e306 * rng.choice([-1.0, 1.0], size=(6, 5)) if order != "float32" else rng.normal(size=(6, 5))
+    for value in (None, np.nan, np.inf, -np.inf):
+        for place in (0, 13, 29):
+            part = X.copy()
+            if value is not None:
+                part.flat[place] = value
+            part = {
+                "C": part, "F": np.asfortranarray(part), "strided": np.repeat(part, 2, axis=1)[:, ::2],
+                "float32": part.astype(np.float32),
+            }[order]  # fmt: skip
+            if value is None:
+                check_finite(part)
+                continue
+            with pytest.raises(ValueError, match="X contains NaN" if np.isnan(value) else "X contains infinity"):
+                check_finite(part)
+            with config_context(assume_finite=True):
+                check_finite(part)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -198,8 +198,7 @@ class Regression:
                 whole = len(self.q) == self.design.shape[1] and np.array_equal(
                     self.penalty.columns, np.arange(len(self.q))
                 )
-                known = self.q * self.weights.sum() if whole else None
-                self._moments = self._moments_of(self.weights, np.arange(len(self.v)), known)
+                self._moments = self._moments_of(self.v, np.arange(len(self.v)), self.q if whole else None)
             problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self.rows)
             if problem.reliable:
                 return problem
@@ -221,12 +220,12 @@ class Regression:
         heldout = [None] * len(splits)
         for k, (_, test) in enumerate(splits):
             if complements[k] and self.weights[test].sum() <= 0.5 * self.weights.sum():
-                heldout[k] = self._moments_of(self.weights, test)
+                heldout[k] = self._moments_of(self.v, test)
         if self._moments is None:
             if np.all(covered == 1) and all(part is not None for part in heldout):
                 self._moments = sum(heldout[1:], start=heldout[0])
             else:
-                self._moments = self._moments_of(self.weights, everything)
+                self._moments = self._moments_of(self.v, everything)
         problems = []
         for k, w in enumerate(weights):
             if heldout[k] is None:

@@ -273,11 +273,13 @@ class MomentProblem:
         weight = moments.weight
         self._x_mean = moments.x / weight
         self._y_mean = moments.y / weight
-        G, q, yy = moments.xx / weight, moments.xy / weight, moments.yy / weight
+        G, q, yy = moments.xx, moments.xy / weight, moments.yy / weight
+        if abs(weight - 1.0) > 1e-14:
+            G = G / weight
         self._sizes, self._y_size = np.sqrt(np.diag(G)), np.sqrt(yy)
         if fit_intercept:
             raw = np.diag(G).copy()
-            G -= np.outer(self._x_mean, self._x_mean)
+            G = G - np.outer(self._x_mean, self._x_mean)
             q -= np.outer(self._x_mean, self._y_mean)
             yy = np.maximum(yy - self._y_mean**2, 0.0)
             # columns constant on these rows leave rounding errors only
