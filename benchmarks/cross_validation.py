@@ -7,9 +7,9 @@ from compare import timed
 
 TITLE = "5-fold cross-validation of the Lasso, 100 alphas"
 TEXT = (
-    "On the grid of the path, no intercept; every solver with two threads. Ours at a relative duality gap of 1e-6 for every fold and alpha. Peers at "
-    "their default tolerance, and at the one with which the path on all rows reaches that gap (not on the largest, "
-    "where it takes minutes)."
+    "On the grid of the path, no intercept; every solver with two threads. Ours at a relative duality gap of 1e-6 "
+    "for every fold and alpha. Peers at their default tolerance, and at the one with which the path on all rows "
+    "reaches that gap (not on the largest, where it takes minutes)."
 )
 HEADER = ("solver", "tol", "seconds", "time / ours")
 EQUAL_GAP = {"scikit-learn": 2.5e-7, "adelie": 1e-15}

@@ -358,7 +358,7 @@ def test_certified_without_a_gram_matrix(
 ):
     # sparse columns by the thousand; here from the first one on
     monkeypatch.setattr(SparseLasso, "pays", lambda problem, columns: True)
-    monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points: False)
+    monkeypatch.setattr(folds, "_moments_pay", lambda *_: False)
     l1_ratio = 1.0 if layout == "unpenalized" else l1_ratio
     rng = seeded(weighted, fit_intercept, n_targets, layout, positive, shape)
     options = dict(container="csc", fit_intercept=fit_intercept, positive=positive)

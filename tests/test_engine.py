@@ -34,7 +34,7 @@ def layout(sizes, **options):
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("sizes, l1_ratio", [([1] * 12, 0.0), ([3, 4, 5], 0.0), ([3, 4, 5], 0.4)], ids=str)
 def test_coefficients_of_folds_are_those_of_copies(rng, monkeypatch, by_moments, container, weighted, sizes, l1_ratio):
-    monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points: by_moments)
+    monkeypatch.setattr(folds, "_moments_pay", lambda *_: by_moments)
     X, Y = rng.normal(size=(50, 12)) + 3.0, rng.normal(size=(50, 2))
     Y[:, 0] += X[:, 0] - X[:, 4]
     weights = rng.uniform(0.2, 2.0, 50) if weighted else np.ones(50)
@@ -57,7 +57,7 @@ def test_moments_and_rows_agree(rng, monkeypatch, unpenalized, fit_intercept):
     penalty = BlockPenalty(kept, np.arange(len(kept) + 1), np.ones(len(kept)), np.array(unpenalized, dtype=np.intp))
     found = []
     for by_moments in (True, False):
-        monkeypatch.setattr(folds, "_moments_pay", lambda design, n_points, answer=by_moments: answer)
+        monkeypatch.setattr(folds, "_moments_pay", lambda *_, answer=by_moments: answer)
         regression = Regression(X, Y, np.ones(80), penalty, fit_intercept, 10)
         found.append(regression.path(0.0, regression.alpha_max(0.0) * np.array([0.5, 0.01]), 1e-13, 1000))
     np.testing.assert_allclose(found[0].path_coefs(), found[1].path_coefs(), atol=1e-10)

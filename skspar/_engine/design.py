@@ -44,7 +44,9 @@ def _quick_moments(X, v):
     For the others a lower bound, from a few rows, spares a second pass over X.
     """
     mean = product(X.T, v)
-    some = np.flatnonzero(v)[:100]
+    # consecutive ones, which no copy of X's memory order is needed for
+    start = int(np.argmax(v > 0.0))
+    some = slice(start, start + 100)
     deviation = np.sqrt(product(((X[some] - mean) ** 2).T, v[some]))
     doubtful = np.flatnonzero(np.abs(mean) > 100.0 * deviation)
     for piece in pieces(len(doubtful), X.shape[0]):

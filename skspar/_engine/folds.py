@@ -84,9 +84,13 @@ class Regression:
 
     def path(self, l1_ratio, alphas, tol, max_iter, start=None):
         """Solutions for decreasing alphas; ``start`` holds coefficients (p, T) to begin from."""
-        problem = self.problem()
         penalty = self.penalty.with_l1_ratio(l1_ratio)
         positive = alphas[alphas > 0.0]
+        top = self.alpha_max(l1_ratio)
+        if start is None and len(positive) and positive[-1] < top:
+            decades = np.log10(top) - np.log10(positive[-1])
+            self._by_moments = self._by_moments or _moments_pay(self.design, len(positive), decades)
+        problem = self.problem()
         if start is not None:
             start = start[self.penalty.columns] / self.scale
         # the very correlations that alpha_max came from, so that alpha_max itself gives exactly zero
@@ -329,10 +333,13 @@ def _zeros(shape, dtype, n_rows):
     return np.frombuffer(pages, dtype=dtype).reshape(shape)
 
 
-def _moments_pay(design, n_points):
-    """Whether one Gram matrix of all columns is cheaper than passing over X as often as the path will ask."""
+def _moments_pay(design, n_points, decades=0.0):
+    """Whether one Gram matrix of all columns is cheaper than passing over X as often as the path will ask.
+
+    It asks more often the further down it goes, ``decades`` below the largest alpha.
+    """
     n, p = design.shape
-    passes = 8.0 + 0.35 * n_points
+    passes = 8.0 + 0.35 * n_points + decades**2
     if design.is_sparse:
         density = design.X.nnz / max(n * p, 1)
         return p <= n and p <= 2000 and density * p <= 2.0 * passes

@@ -21,7 +21,8 @@ SPARE = 2.0
 # The same where no Gram matrix is kept.
 SPARE_COLUMNS = 2.5
 # Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
-LEAD = 0.35
+LEAD = 0.6
+LEAD_TOL = 1e-3
 
 
 @dataclass
@@ -139,8 +140,9 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         if attempts == 0 or work.gram_free:
             _look_ahead(work, norms, reached, before, points[stop - 1])
         solutions, iterations = [], []
-        for alpha in points[at:stop]:
-            iterations.append(work.solve(alpha, inner_tol, max_iter, 0.6 * target))
+        for alpha, place in zip(points[at:stop], places[at:stop]):
+            goal = 0.6 * target if place >= 0 else max(0.6 * target, LEAD_TOL * problem.null_objective)
+            iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
         n_passes += 1
@@ -248,7 +250,8 @@ def _grow_by(work, needed, wanted):
     (the solutions there lack the needed groups too), so they fill what spare room there is.
     """
     candidates = np.flatnonzero(needed)
-    limit = max(100, len(work.groups))
+    # a hundred features, if these are more than ten groups
+    limit = max(10, int(100.0 * len(needed) / len(work.penalty.columns)), len(work.groups))
     if len(candidates) > limit:
         candidates = candidates[_largest(needed[candidates], limit)]
     more = np.flatnonzero(np.where(needed > 0.0, 0.0, wanted))
