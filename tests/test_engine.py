@@ -64,6 +64,21 @@ def test_moments_and_rows_agree(rng, monkeypatch, unpenalized, fit_intercept):
     np.testing.assert_allclose(found[0].intercepts, found[1].intercepts, atol=1e-10)
 
 
+def test_far_down_moments_pay(rng):
+    """A single tall fit passes over X as long as alpha is large, and forms a Gram matrix where it is small."""
+    X = np.asfortranarray(rng.normal(size=(1500, 900)))
+    y = X[:, :5].sum(axis=1) + rng.normal(size=1500)
+    penalty = layout([1] * 900)
+    for share, by_moments in ((0.3, False), (0.005, True)):
+        regression = Regression(X, y[:, None], np.ones(1500), penalty, True)
+        alpha = share * regression.alpha_max(1.0)
+        found = regression.path(1.0, np.array([alpha]), 1e-10, 10_000)
+        assert regression._by_moments == by_moments
+        expected = Lasso(alpha, tol=1e-10, max_iter=10_000).fit(X, y)
+        np.testing.assert_allclose(found.coefs_at(0)[:, 0], expected.coef_, atol=1e-5)
+        np.testing.assert_allclose(found.intercepts[0, 0], expected.intercept_, atol=1e-5)
+
+
 def test_active_set_follows_a_path_in_both_directions(rng):
     # supports grow and shrink, so columns of the factor are appended and rotated away; the answer has no memory
     X, y = rng.normal(size=(40, 25)), rng.normal(size=40)
