@@ -141,10 +141,11 @@ class VoteMixture:
             self._unit(space.solver(held)(space.pull_back(held.weight * np.sign(mean)))),
         ]
         middle = PRECISIONS[0][0]
+        kinds = (self._best_flips, self._best_other) if self._have_an_order() else (self._best_plain,)
         if space.n_parameters > EVIDENCE_LIMIT:
-            return [(self._best_flips if self._have_an_order() else self._best_plain)(middle, bases, None)]
+            return [kinds[0](middle, bases, None)]
         models = []
-        for fit in (self._best_flips, self._best_other) if self._have_an_order() else (self._best_plain,):
+        for fit in kinds:
             first = fit(middle, bases, None)
             models.append(first)
             best = first.evidence

@@ -20,9 +20,9 @@ BATCH = 6
 SPARE = 2.0
 # The same where no Gram matrix is kept.
 SPARE_COLUMNS = 2.5
-# Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way.
-LEAD = 0.6
-LEAD_TOL = 1e-3
+# Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way, solved to this
+# duality gap.
+LEAD, LEAD_TOL = 0.6, 1e-3
 
 
 @dataclass

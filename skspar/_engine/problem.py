@@ -191,13 +191,10 @@ class Moments:
 
     @classmethod
     def of_rows(cls, design, Y, weights, x_origin, y_origin, rows, centred, xy=None):
-        """Moments of some rows of a design; those of first order only if they will be ``centred``.
-
-        ``xy`` if known.
-        """
-        known = xy
+        """Moments of some rows of a design; those of first order only if they will be ``centred``; ``xy`` if known."""
         p, T = design.shape[1], Y.shape[1]
-        x, y, xx, xy, yy = np.zeros(p), np.zeros(T), np.zeros((p, p), order="F"), np.zeros((p, T)), np.zeros(T)
+        x, y, xx, yy = np.zeros(p), np.zeros(T), np.zeros((p, p), order="F"), np.zeros(T)
+        summed = np.zeros((p, T))
         everything = np.arange(p)
         step = max(1, CHUNK // max(p, 1))
         if design.is_sparse:
@@ -205,9 +202,9 @@ class Moments:
             full = np.zeros(design.shape[0])
             full[rows] = weights[rows]
             Z = full[:, None] * (Y - y_origin)
-            xy[:] = design.correlate_some(everything, Z)
+            if xy is None:
+                summed = design.correlate_some(everything, Z) - np.outer(origin, Z.sum(axis=0))
             x[:] = design.correlate_some(everything, full[:, None])[:, 0] - origin * full.sum()
-            xy -= np.outer(origin, Z.sum(axis=0))
             y, yy = Z.sum(axis=0), np.einsum("ij,ij->j", Z, Y - y_origin)
             for piece in pieces(p, design.shape[0]):
                 block = design.columns(everything[piece]) - origin[piece]
@@ -234,16 +231,15 @@ class Moments:
                     x += product(Z.T, ones)
                     y += product(D.T, ones)
                 self_product(Z, xx)
-                if known is None:
-                    product(Z.T, D, xy, keep=1.0)
+                if xy is None:
+                    product(Z.T, D, summed, keep=1.0)
                 yy += np.einsum("ij,ij->j", D, D)
             if equal and len(rows):
                 # equal weights need no pass over the block
-                for total in (x, y, xx, xy, yy):
+                for total in (x, y, xx, summed, yy):
                     total *= weights[rows[0]]
             symmetric(xx)
-        if known is not None:
-            xy = known
+        xy = summed if xy is None else xy
         return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
 
 
