@@ -1,6 +1,6 @@
 """The ways in which a user may say which columns belong together."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -22,7 +22,7 @@ class GroupLayout:
     weight zero means unpenalised.
     """
 
-    labels: list
+    labels: Sequence
     members: list | np.ndarray
     weights: np.ndarray
     n_features: int
@@ -63,7 +63,7 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
     ``names`` are the column names of the input, None where it has none.
     """
     if groups is None:
-        labels = list(range(n_features))
+        labels = range(n_features)
         members = np.arange(n_features, dtype=np.intp)[:, None]
     elif isinstance(groups, Integral) and not isinstance(groups, bool):
         if groups < 1:
@@ -73,7 +73,7 @@ def resolve_groups(groups, group_weights, n_features, names, ungrouped, overlap)
             members = np.split(members, range(int(groups), n_features, int(groups)))
         else:
             members = members.reshape(-1, int(groups))
-        labels = list(range(len(members)))
+        labels = range(len(members))
     elif callable(groups):
         labels, members = _by_label(_called(groups, n_features, names), n_features, "the callable groups")
     elif isinstance(groups, Mapping):

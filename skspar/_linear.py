@@ -25,12 +25,16 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _validated(self, X, y, sample_weight):
         """X, y and weights as float arrays; X sparse by columns if it is sparse."""
+        return self._validated_with_means(X, y, sample_weight)[:3]
+
+    def _validated_with_means(self, X, y, sample_weight):
+        """The same, and what `check_finite` returns."""
         X, y = validate_data(
             self, X, y, accept_sparse="csc", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True,
             ensure_all_finite=False,
         )  # fmt: skip
-        check_finite(X, type(self).__name__)
-        return X, y, check_weights(sample_weight, X)
+        means = check_finite(X, type(self).__name__)
+        return X, y, check_weights(sample_weight, X), means
 
     def _set_linear(self, coef, intercept, X, y):
         """Set ``coef_`` and ``intercept_`` from (p, T) and (T,), in the types and shapes that X and y ask for."""
@@ -60,7 +64,7 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 
 def check_finite(X, estimator_name=None):
-    """Refuse NaN and infinities in X, as scikit-learn does.
+    """Refuse NaN and infinities in X, as scikit-learn does; returns the means of the columns, if it needed them.
 
     Its sum over all entries takes as long as three products with X on two BLAS threads; one product, of means, tells
     as much: it is finite exactly if all entries are.
@@ -69,8 +73,9 @@ def check_finite(X, estimator_name=None):
     if by_blas and not get_config()["assume_finite"]:
         means = product(X.T, np.full(len(X), 1.0 / len(X)))
         if np.isfinite(means).all():
-            return
+            return means
     assert_all_finite(X, estimator_name=estimator_name, input_name="X")
+    return None
 
 
 def as_matrix(y):

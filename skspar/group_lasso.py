@@ -148,13 +148,14 @@ def group_lasso_path(
     X = check_array(
         X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X", ensure_all_finite=False
     )  # fmt: skip
-    check_finite(X)
+    means = check_finite(X)
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
     weights = check_weights(sample_weight, X)
     layout = resolve_groups(groups, group_weights, X.shape[1], names, ungrouped, overlap)
     n_points = alphas if isinstance(alphas, Integral) else np.size(alphas)
-    regression = Regression(X, as_matrix(y), weights, layout.penalty(l1_ratio, positive), return_intercepts, n_points)
+    penalty = layout.penalty(l1_ratio, positive)
+    regression = Regression(X, as_matrix(y), weights, penalty, return_intercepts, n_points, means)
     grid = alpha_grid(alphas, eps, regression.alpha_max(l1_ratio), positive)
     solutions = regression.path(l1_ratio, grid, tol, max_iter)
     warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
@@ -184,7 +185,7 @@ class _GroupLassoBase(LinearModel):
 
     def _regression(self, X, y, sample_weight, l1_ratio, n_points):
         """Validate, resolve the groups, and set up the problem."""
-        X, y, weights = self._validated(X, y, sample_weight)
+        X, y, weights, means = self._validated_with_means(X, y, sample_weight)
         layout = resolve_groups(
             self.groups,
             self.group_weights,
@@ -194,7 +195,7 @@ class _GroupLassoBase(LinearModel):
             self.overlap,
         )
         penalty = layout.penalty(l1_ratio, self.positive)
-        regression = Regression(X, as_matrix(y), weights, penalty, self.fit_intercept, n_points)
+        regression = Regression(X, as_matrix(y), weights, penalty, self.fit_intercept, n_points, means)
         self._layout = layout
         return X, y, regression
 

@@ -455,14 +455,19 @@ def test_forms_agree(rng, l1_ratio, positive, n_targets):
         form.grow(np.arange(24), q)
         form.move_to(B)
     part = penalty.of_groups(np.arange(6))[0]
-    spans = [slice(lo, hi) for lo, hi in zip(penalty.ptr[:-1], penalty.ptr[1:])]
-    for span in spans:
-        np.testing.assert_allclose(gram.diagonal_block(span), rows.diagonal_block(span), atol=1e-12)
-    pairs = [np.linalg.eigh(gram.diagonal_block(span)) for span in spans]
+    diagonal = []
+    for start, size in zip(penalty.ptr[:-1], penalty.sizes):
+        [block] = gram.diagonal_blocks(np.array([start]), size)
+        np.testing.assert_allclose(block, gram.G[start : start + size, start : start + size])
+        np.testing.assert_allclose(block, rows.diagonal_blocks(np.array([start]), size)[0], atol=1e-12)
+        diagonal.append(block)
+    for form in (gram, rows):
+        np.testing.assert_allclose(form.diagonal_blocks(penalty.ptr[3:5], 4), diagonal[3:5], atol=1e-12)
+    pairs = [np.linalg.eigh(block) for block in diagonal]
     blocks = (
         np.concatenate([values for values, _ in pairs]),
         np.concatenate([vectors.T.ravel() for _, vectors in pairs]),
-        np.concatenate([gram.diagonal_block(span).ravel() for span in spans]),
+        np.concatenate([block.ravel() for block in diagonal]),
         np.cumsum([0, *(len(values) ** 2 for values, _ in pairs)]).astype(np.intp),
     )
     anchor = q * 0.9 + 0.01

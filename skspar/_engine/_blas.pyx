@@ -91,13 +91,28 @@ cdef _product(const double[:, :] A, const double[:, :] B, double[:, :] out, doub
             _multiply(&A[0, 0], a_rows, lda, &B[0, 0], b_rows, ldb, &out[0, 0], ldc, m, n, k, scale, keep)
 
 
+def zeros_to_add_to(shape):
+    """Zeros in columns, each page of them written.
+
+    Memory that the system promises to be zero costs two page faults where it is read before it is written; with two
+    threads at it that took longer than the product (measured: 14 ms in place of 3 for 2 MB).
+    """
+    out = np.empty(shape, order="F")
+    out.fill(0.0)
+    return out
+
+
 def self_product(A, out=None):
     """``A'A``, symmetric to the last bit; added to the lower triangle of ``out`` alone where that is given."""
     A = _fitting(A)
-    total = np.zeros((A.shape[1], A.shape[1]), order="F") if out is None else out
+    if out is not None:
+        if A.size:
+            _self_product(A, out, 1.0)
+        return out
+    total = np.zeros((A.shape[1], A.shape[1]), order="F")
     if A.size:
-        _self_product(A, total)
-    return symmetric(total) if out is None else total
+        _self_product(A, total, 0.0)
+    return symmetric(total)
 
 
 def symmetric(lower):
@@ -113,16 +128,16 @@ def symmetric(lower):
     return lower
 
 
-cdef _self_product(const double[:, :] A, double[::1, :] out):
+cdef _self_product(const double[:, :] A, double[::1, :] out, double keep):
     cdef int n = <int> A.shape[0], p = <int> A.shape[1], lead
     cdef bint rows = A.strides[1] == 8 and (A.strides[0] != 8 or p > 1)
     cdef double one = 1.0
     lead = _leading(A.strides[0], p, n) if rows else _leading(A.strides[1], n, p)
     with nogil:
         if rows:
-            dsyrk("L", "N", &p, &n, &one, <double *> &A[0, 0], &lead, &one, &out[0, 0], &p)
+            dsyrk("L", "N", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &p)
         else:
-            dsyrk("L", "T", &p, &n, &one, <double *> &A[0, 0], &lead, &one, &out[0, 0], &p)
+            dsyrk("L", "T", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &p)
 
 
 def eigenbasis(A):

@@ -25,7 +25,7 @@ def degrees_of_freedom(problem, penalty, features, B, alpha):
     used, chosen = used[order], chosen[order]
     groups, owner = np.unique(np.searchsorted(penalty.ptr, chosen, side="right") - 1, return_inverse=True)
     values = B[used]
-    M = problem.gram(chosen, chosen)
+    M = problem.gram(chosen, len(chosen))
     if penalty.separable(T):
         # the penalty is linear where coefficients do not vanish; targets do not mix
         return total + sum(_rank(M[np.ix_(on, on)]) for on in (values != 0.0).T)
@@ -35,7 +35,7 @@ def degrees_of_freedom(problem, penalty, features, B, alpha):
         position = {feature: place for place, feature in enumerate(features)}
         values = np.array([B[position[feature]] for feature in chosen])
         owner = np.repeat(np.arange(len(groups)), part.sizes)
-        M = problem.gram(chosen, chosen)
+        M = problem.gram(chosen, len(chosen))
         free = np.ones(values.size, dtype=bool)
     else:
         free = (values != 0.0).ravel()

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from ._blas import product
+from ._blas import product, self_product, symmetric, zeros_to_add_to
 from ._columns import (
     dense_columns,
     dense_correlate,
@@ -27,27 +27,33 @@ from .threads import blas_threads, in_turn
 
 # Elements of the largest temporary copy of a part of X: 16 MB in float64.
 CHUNK = 1 << 21
+# The same of a copy that is read once or twice and need not leave the cache.
+CACHED = 1 << 18
 # Vectors up to which our product is faster than that of BLAS with as many threads.
 FEW = 6
 
 
-def make_design(X, v, fit_intercept):
-    """Wrap X (dense or scipy sparse) for the solvers; ``v`` are row weights that sum to one."""
+def make_design(X, v, fit_intercept, mean=None):
+    """Wrap X (dense or scipy sparse) for the solvers; ``v`` are row weights that sum to one.
+
+    ``mean`` are the weighted means of the columns of a dense X, if they are known.
+    """
     if sparse.issparse(X):
         return SparseDesign(X, v, fit_intercept)
-    return DenseDesign(X, v, fit_intercept)
+    return DenseDesign(X, v, fit_intercept, mean)
 
 
-def _quick_moments(X, v):
+def _quick_moments(X, v, mean=None):
     """Weighted means of the columns, and standard deviations that are exact where they are small beside the mean.
 
     For the others a lower bound, from a few rows, spares a second pass over X.
     """
-    mean = product(X.T, v)
+    mean = product(X.T, v) if mean is None else mean.copy()
     # consecutive ones, which no copy of X's memory order is needed for
     start = int(np.argmax(v > 0.0))
     some = slice(start, start + 100)
-    deviation = np.sqrt(product(((X[some] - mean) ** 2).T, v[some]))
+    weight = v[some].sum()
+    deviation = np.sqrt(weight) * dense_moments(X[some], v[some] / weight)[1]
     doubtful = np.flatnonzero(np.abs(mean) > 100.0 * deviation)
     for piece in pieces(len(doubtful), X.shape[0]):
         chosen = doubtful[piece]
@@ -98,9 +104,9 @@ def _add_product(X, R, out):
     product(X.T, R, out, keep=1.0)
 
 
-def pieces(total, width):
-    """Slices of ``range(total)`` such that a float64 block of that many rows of ``width`` stays within CHUNK."""
-    step = max(1, CHUNK // max(width, 1))
+def pieces(total, width, most=CHUNK):
+    """Slices of ``range(total)`` such that a block of that many rows of ``width`` has at most so many elements."""
+    step = max(1, most // max(width, 1))
     return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
 
@@ -115,17 +121,20 @@ class DenseDesign:
         Every operation sees ``X - shift``.
     plain : bool
         Whether X can be multiplied as it is.
+    far : bool
+        Whether means are so large that, without an intercept, products with them are formed apart.
     """
 
     is_sparse = False
 
-    def __init__(self, X, v, fit_intercept):
+    def __init__(self, X, v, fit_intercept, mean=None):
         self.X = X
         self.shape, self.nbytes = X.shape, X.nbytes
         by_blas = X.dtype == np.float64 and X.itemsize in X.strides and min(X.strides) > 0
-        moments = _quick_moments(X, v) if by_blas else dense_moments(X, v)
+        moments = _quick_moments(X, v, mean) if by_blas else dense_moments(X, v)
         self.mean, self.shift, self._added = _shifts(*moments, fit_intercept)
         self._read = self.shift + self._added
+        self.far = bool(self._added.any())
         # columns whose products are formed from float64, shifted copies
         self._copied = np.flatnonzero(self._read) if by_blas else np.arange(X.shape[1])
         self.plain = len(self._copied) == 0
@@ -144,7 +153,7 @@ class DenseDesign:
     def correlate(self, R, run=in_turn, n_threads=1):
         """``X' R`` for every column of X and of R; ``run`` maps thunks to their results in so many threads."""
         n, p = self.shape
-        out = np.zeros((p, R.shape[1]), order="F")
+        out = zeros_to_add_to((p, R.shape[1]))
         if len(self._copied) < p:
             few = R.shape[1] <= FEW and self.X.strides[0] == 8 and (n_threads > 1 or blas_threads() == 1)
             add = dense_correlate if few else _add_product
@@ -159,17 +168,43 @@ class DenseDesign:
 
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
-        out = np.zeros((len(columns), R.shape[1]), order="F")
-        for rows in pieces(self.shape[0], len(columns)):
+        out = zeros_to_add_to((len(columns), R.shape[1]))
+        for rows in pieces(self.shape[0], len(columns), CACHED):
             read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
             product(read.T, R[rows], out, keep=1.0)
         _add_means(self._added[columns], R, out)
         return out
 
+    def gram(self, columns, n_last, v, centred):
+        """``X_K' V X_N`` for some columns K, the last ones of which are N; about the weighted means if ``centred``.
+
+        The columns' means must not be so large that products with them are formed apart.
+        """
+        m, old = len(columns), len(columns) - n_last
+        above, corner = zeros_to_add_to((old, n_last)), zeros_to_add_to((n_last, n_last))
+        sums = np.zeros(m)
+        equal = np.all(v == v[0])
+        root = np.sqrt(v)
+        for rows in pieces(self.shape[0], m, CACHED):
+            read = self.columns(columns, np.arange(rows.start, rows.stop), self.mean)
+            if not equal:
+                read *= root[rows, None]
+            if centred:
+                sums += product(read.T, np.ones(len(read)) if equal else root[rows])
+            product(read[:, :old].T, read[:, old:], above, keep=1.0)
+            self_product(read[:, old:], corner)
+        out = np.concatenate([above, symmetric(corner)])
+        if equal:
+            out *= v[0]
+            sums *= v[0]
+        if centred:
+            out -= np.outer(sums, sums[old:])
+        return out
+
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""
         _subtract_means(self._added[columns], B, R)
-        for rows in pieces(self.shape[0], len(columns)):
+        for rows in pieces(self.shape[0], len(columns), CACHED):
             read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
             product(read, B, R[rows], scale=-1.0, keep=1.0)
 

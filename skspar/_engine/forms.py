@@ -7,8 +7,9 @@ cheaper until there are about twice as many features as rows.
 import numpy as np
 
 from . import newton
-from ._blas import product, self_product
+from ._blas import product
 from ._block_cd import block_descent, block_descent_on_rows, principal_submatrix, subtract_gram_product
+from .design import pieces
 
 # A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
 # cache, and where it does not.
@@ -58,7 +59,7 @@ class GramForm:
             bigger = np.empty((max(m, 2 * old, 256),) * 2, order="F")
             bigger[:old, :old] = self._G[:old, :old]
             self._G = bigger
-        block = self.problem.gram(features, features[old:])
+        block = self.problem.gram(features, m - old)
         self._G[:m, old:m] = block
         self._G[old:m, :old] = block[:old].T
         corner = self._G[old:m, old:m]
@@ -66,8 +67,11 @@ class GramForm:
         self.q = np.concatenate([self.q, q[old:]])
         self.move_to(np.concatenate([self.B, np.zeros((m - old, self.B.shape[1]))]))
 
-    def diagonal_block(self, block):
-        return self._G[block, block]
+    def diagonal_blocks(self, starts, size):
+        """Gram matrices of groups of one size, stacked; where each begins."""
+        within = np.arange(size)
+        rows = starts[:, None] + within
+        return self._G[rows[:, :, None], rows[:, None, :]]
 
     def move_to(self, B):
         self.B = np.array(B, order="C")
@@ -174,9 +178,13 @@ class RowForm:
             self._places, self._copy = places, self._A.T[places].T
         return self._copy
 
-    def diagonal_block(self, block):
-        columns = self._A[:, block]
-        return self_product(columns)
+    def diagonal_blocks(self, starts, size):
+        """Gram matrices of groups of one size, stacked; where each begins."""
+        out = np.empty((len(starts), size, size))
+        for piece in pieces(len(starts), size * len(self._A)):
+            columns = self._A.T[starts[piece, None] + np.arange(size)]
+            np.matmul(columns, columns.transpose(0, 2, 1), out=out[piece])
+        return out
 
     def move_to(self, B):
         self.B = np.array(B, order="C")

@@ -26,7 +26,7 @@ def least_squares(design, Y, v, columns, fit_intercept):
     everything = np.arange(m)
     root = np.sqrt(v)[:, None]
     if m <= len(v):
-        pseudo_inverse = _pseudo_inverse(problem.gram(everything, everything))
+        pseudo_inverse = _pseudo_inverse(problem.gram(everything, m))
 
         def solve(R):
             return pseudo_inverse(design.correlate_some(columns, v[:, None] * R))

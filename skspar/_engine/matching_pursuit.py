@@ -343,7 +343,7 @@ def pursue_gram(design, Y, v, fit_intercept, k_most, tol, rtol, ols, n_jobs=None
     norms = column_norms(design, v, fit_intercept)
     inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
     everything = np.arange(p)
-    gram = problem.gram(everything, everything) * inverse[:, None] * inverse
+    gram = problem.gram(everything, p) * inverse[:, None] * inverse
     gram = np.ascontiguousarray(0.5 * (gram + gram.T))
     np.fill_diagonal(gram, np.where(norms > 0.0, 1.0, 0.0))
     scores = np.ascontiguousarray((design.correlate(np.asfortranarray(v[:, None] * problem.Y)) * inverse[:, None]).T)

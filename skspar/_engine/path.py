@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import sparse_lasso
 from .threads import in_turn
 from .working_set import WorkingSet, gap_parts
 
@@ -20,9 +21,11 @@ BATCH = 6
 SPARE = 2.0
 # The same where no Gram matrix is kept.
 SPARE_COLUMNS = 2.5
-# Where consecutive alphas lie further apart than this ratio, uncertified points in between lead the way, solved to this
-# duality gap.
-LEAD, LEAD_TOL = 0.6, 1e-3
+# Where consecutive alphas lie further apart than the ratio LEAD, uncertified points in between lead the way, solved to
+# the duality gap LEAD_TOL. From nearer than NEAR to an alpha its own point comes next.
+LEAD, NEAR, LEAD_TOL = 0.7, 0.95, 1e-3
+# What copying a feature costs, in features of a pass over X, and multiplying two that were copied.
+COPY, FLOPS = 5.0, 0.04
 
 
 @dataclass
@@ -63,23 +66,6 @@ def largest_dual_norm(penalty, C):
     return float(penalty.dual_norms(C).max(initial=0.0))
 
 
-def _with_leads(alphas, start):
-    """Insert uncertified points where the grid steps far down; returns alphas and the place of each in the grid."""
-    points, places = [], []
-    previous = start
-    for place, alpha in enumerate(alphas):
-        if 0.0 < alpha < LEAD * previous:
-            n_leads = int(np.ceil(np.log(alpha / previous) / np.log(LEAD))) - 1
-            ratio = (alpha / previous) ** (1.0 / (n_leads + 1))
-            for k in range(1, n_leads + 1):
-                points.append(previous * ratio**k)
-                places.append(-1)
-        points.append(alpha)
-        places.append(place)
-        previous = alpha
-    return np.array(points), np.array(places)
-
-
 def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, follow=None, report=None):
     """Solve for every alpha of a decreasing grid, all positive.
 
@@ -111,8 +97,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         done += 1
     for _ in range(done if report is not None else 0):
         report()
-    points, places = _with_leads(alphas[done:], top if start is None else 0.0)
-    places[places >= 0] += done
+    points, places = np.array(alphas[done:]), np.arange(done, n_alphas)
 
     if start is not None:
         in_play = np.unique(np.searchsorted(penalty.ptr, np.flatnonzero(start.any(axis=1)), side="right") - 1)
@@ -121,7 +106,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
     # where the path was certified last, and before
     reached, before = top, (top, norms)
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
-    spent = 0
+    # ``lacking``: the working set is known to lack groups, and the next solution to fail
+    spent, lacking = 0, False
     while True:
         if at == len(points):
             more = None
@@ -132,16 +118,25 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 break
             coefs.append(None)
             gaps, n_iters, converged = np.append(gaps, 0.0), np.append(n_iters, 1), np.append(converged, True)
-            extra, at_grid = _with_leads(np.array([more]), points[-1] if at else top)
-            points = np.append(points, extra)
-            places = np.append(places, np.where(at_grid >= 0, len(coefs) - 1, -1))
+            points, places = np.append(points, more), np.append(places, len(coefs) - 1)
             batch = 2
-        stop = at + 1 if places[at] < 0 else min(at + batch, len(points))
+        if attempts == 0 and (start is None or at > 0):
+            lead = _lead(work, norms, reached, points[at])
+            if lead > points[at]:
+                points, places = np.insert(points, at, lead), np.insert(places, at, -1)
+        stop, after_lead = at + 1, at > 0 and places[at - 1] < 0
+        most = 1 if places[at] < 0 or lacking else batch
+        while stop < min(at + most, len(points)) and points[stop] >= LEAD * points[stop - 1]:
+            stop += 1
         if attempts == 0 or work.gram_free:
-            _look_ahead(work, norms, reached, before, points[stop - 1])
+            leading = after_lead or places[at] < 0 or points[at] < LEAD * reached
+            too_many = _look_ahead(work, norms, reached, before, points[stop - 1], leading)
+            lacking = lacking or (too_many and after_lead and attempts == 0)
         solutions, iterations = [], []
         for alpha, place in zip(points[at:stop], places[at:stop]):
-            goal = 0.6 * target if place >= 0 else max(0.6 * target, LEAD_TOL * problem.null_objective)
+            goal = 0.6 * target
+            if place < 0 or lacking:
+                goal = max(goal, LEAD_TOL * problem.null_objective)
             iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
@@ -159,7 +154,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             if first_failure is None:
                 cost = iterations[i] + (spent if i == 0 else 0)
                 exhausted = cost >= max_iter
-                stuck = i == 0 and (attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)) and not np.any(
+                hopeless = attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)
+                stuck = i == 0 and hopeless and not lacking and not np.any(
                     _violations(work, point_norms, alpha, inner_tol)
                 )  # fmt: skip
                 if gap <= target or place < 0 or stuck or exhausted:
@@ -178,7 +174,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 wanted = np.maximum(wanted, _violations(work, point_norms, alpha, inner_tol))
 
         if first_failure is None:
-            spent, attempts, best_gap = 0, 0, np.inf
+            spent, attempts, best_gap, lacking = 0, 0, np.inf, False
             at = stop
             batch = min(batch + 2, BATCH)
             continue
@@ -194,9 +190,10 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         if not needed.any():
             # no group is missing: the working set was not solved accurately enough
             work.refine(solutions[first_failure], failed_C[work.features])
+            lacking = False
             batch = 1
         else:
-            _grow_by(work, needed, wanted)
+            lacking = _grow_by(work, needed, wanted)
             batch = BATCH if work.gram_free else max(2, first_failure)
     features, coefs = _ever_active(work, coefs)
     return PathResult(features, coefs, gaps, n_iters, converged, n_passes)
@@ -218,21 +215,56 @@ def _violations(work, norms, alpha, tol):
     return np.where((norms > (1.0 + tol) * alpha) & ~work.member, norms / alpha, 0.0)
 
 
-def _look_ahead(work, norms, reached, before, alpha):
+def _lead(work, norms, reached, alpha):
+    """Where to go from ``reached`` on the way to ``alpha``: alpha itself, or a point that leads the way.
+
+    A lead is where not more groups would enter, if their norms stayed as they are, than there is room for.
+    """
+    if not 0.0 < alpha < LEAD * reached:
+        return alpha
+    limit = max(20 + work.n_active, _room(work) - len(work.groups))
+    outside = norms[~work.member]
+    least = np.partition(outside, -limit - 1)[-limit - 1] if len(outside) > limit else 0.0
+    lead = min(max(alpha, least), LEAD * reached)
+    return alpha if alpha > NEAR * lead else lead
+
+
+def _room(work):
+    """How many groups there may be in play before the solution is known from near by."""
+    design, p = work.problem.design, len(work.penalty.columns)
+    if design is None:
+        return 0
+    if design.is_sparse:
+        # coordinate descent on as many columns costs nothing beside a pass over all
+        features = int(0.01 * p)
+        pays = work.separable and features >= sparse_lasso.LEAST and features * p > sparse_lasso.DENSE * design.X.nnz
+        return features if pays else 0
+    # p = COPY k + FLOPS k^2: their Gram matrix costs one pass
+    features = 0.5 * COPY / FLOPS * (np.sqrt(1.0 + 4.0 * FLOPS * p / COPY**2) - 1.0)
+    return int(min(features, 0.1 * work.problem.n_rows) * len(work.member) / p)
+
+
+def _look_ahead(work, norms, reached, before, alpha, leading):
     """Add the groups that will enter before ``alpha``, as far as can be told from ``reached`` and the alpha before.
 
     The sequential strong rule (Tibshirani et al. 2012) bounds what a dual norm can gain; of the groups that it leaves,
-    those whose norm comes nearest to alpha if it goes on as it went last. Where spare groups cost next to nothing all
-    are candidates.
+    those whose norm comes nearest to alpha if it goes on as it went last. All are candidates if spare groups cost next
+    to nothing, or on the way of leads. Returns whether groups whose norm is above alpha already found no place.
     """
-    spare, least = (SPARE_COLUMNS, 0.0) if work.gram_free else (SPARE, 2.0 * alpha - reached)
-    limit = max(0, 20 + int(spare * work.n_active) - len(work.groups))
+    spare, everywhere = (SPARE_COLUMNS, True) if work.gram_free else (SPARE, leading)
+    limit = 20 + int(spare * work.n_active)
+    if leading:
+        limit = _room(work) + limit if work.gram_free else max(limit, _room(work))
+    limit = max(0, limit - len(work.groups))
+    least = 0.0 if everywhere else 2.0 * alpha - reached
     candidates = np.flatnonzero(~work.member & (norms >= least))
+    too_many = np.count_nonzero(norms[candidates] >= alpha) > limit
     if len(candidates) > limit:
         current, (earlier, earlier_norms) = norms[candidates], before
         slopes = (earlier_norms[candidates] - current) / (earlier - reached) if earlier > reached else 0.0
         candidates = candidates[_largest(current + (alpha - reached) * slopes, limit)]
     work.grow(candidates)
+    return too_many
 
 
 def _largest(values, count):
@@ -244,7 +276,7 @@ def _largest(values, count):
 
 
 def _grow_by(work, needed, wanted):
-    """Add the groups that violate optimality, the worst first where there are very many.
+    """Add the groups that violate optimality, the worst first where there are very many; returns whether some wait.
 
     ``needed`` holds violations at the first alpha that failed; those ``wanted`` further down the grid are exaggerated
     (the solutions there lack the needed groups too), so they fill what spare room there is.
@@ -252,12 +284,14 @@ def _grow_by(work, needed, wanted):
     candidates = np.flatnonzero(needed)
     # a hundred features, if these are more than ten groups
     limit = max(10, int(100.0 * len(needed) / len(work.penalty.columns)), len(work.groups))
-    if len(candidates) > limit:
+    lacking = len(candidates) > limit
+    if lacking:
         candidates = candidates[_largest(needed[candidates], limit)]
     more = np.flatnonzero(np.where(needed > 0.0, 0.0, wanted))
     limit = max(0, 20 + int(SPARE * work.n_active) - len(work.groups) - len(candidates))
     more = more[_largest(wanted[more], limit)]
     work.grow(np.concatenate([candidates, more]))
+    return lacking
 
 
 def drive(design, generators, run=in_turn, n_threads=1):

@@ -15,7 +15,7 @@ alone.
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from ._blas import product, self_product, symmetric
+from ._blas import product, self_product, symmetric, zeros_to_add_to
 from .design import CHUNK, pieces
 
 
@@ -115,9 +115,12 @@ class RowProblem:
     def weighted_projection(self):
         return self.v[:, None] * self.projection
 
-    def gram(self, K, N):
-        """``X_K' V X_N``."""
-        out = np.empty((len(K), len(N)))
+    def gram(self, K, n_last):
+        """``X_K' V X_N``, N being the last features of K."""
+        N = K[len(K) - n_last :]
+        if not (self.design.is_sparse or self.design.far or self._basis.shape[1]):
+            return self.design.gram(self._columns[K], n_last, self.v, self.fit_intercept)
+        out = np.empty((len(K), n_last))
         for piece in pieces(len(N), len(self.v)):
             XN = self.design.columns(self._columns[N[piece]])
             self.project(XN)
@@ -147,10 +150,12 @@ class RowProblem:
         """Intercepts (n_solutions, n_targets) and coefficients of the unpenalised columns for some solutions."""
         columns, shift = self._columns[features], self.design.shift
         U = self.penalty.unpenalized
-        against = np.column_stack([self.v, self.v[:, None] * self._basis])
-        offsets = self.design.correlate_some(columns, against) if len(columns) else np.zeros((0, against.shape[1]))
         intercepts = np.zeros((len(solutions), self.n_targets))
         coefficients = np.zeros((len(solutions), len(U), self.n_targets))
+        if not self.fit_intercept and len(U) == 0:
+            return intercepts, coefficients
+        against = np.column_stack([self.v, self.v[:, None] * self._basis])
+        offsets = self.design.correlate_some(columns, against) if len(columns) else np.zeros((0, against.shape[1]))
         for i, B in enumerate(solutions):
             if len(self._u_order):
                 b = solve_triangular(self._u_factor, self._y_basis - product(offsets[:, 1:].T, B))
@@ -193,7 +198,7 @@ class Moments:
     def of_rows(cls, design, Y, weights, x_origin, y_origin, rows, centred, xy=None):
         """Moments of some rows of a design; those of first order only if they will be ``centred``; ``xy`` if known."""
         p, T = design.shape[1], Y.shape[1]
-        x, y, xx, yy = np.zeros(p), np.zeros(T), np.zeros((p, p), order="F"), np.zeros(T)
+        x, y, xx, yy = np.zeros(p), np.zeros(T), zeros_to_add_to((p, p)), np.zeros(T)
         summed = np.zeros((p, T))
         everything = np.arange(p)
         step = max(1, CHUNK // max(p, 1))
@@ -313,9 +318,9 @@ class MomentProblem:
         return self._q[self._columns]
         yield  # a generator, like that of RowProblem
 
-    def gram(self, K, N):
-        """``X_K' V X_N``."""
-        return self._G[np.ix_(self._columns[K], self._columns[N])]
+    def gram(self, K, n_last):
+        """``X_K' V X_N``, N being the last features of K."""
+        return self._G[np.ix_(self._columns[K], self._columns[K[len(K) - n_last :]])]
 
     def evaluate(self, features, solutions, accuracy):
         """Correlations and residual sums of squares; see `RowProblem.evaluate`."""

@@ -50,7 +50,9 @@ class SparseLasso:
         data, rows, ptr = self._columns
         needed = int(ptr[old]) + design.n_entries(new)
         if needed > len(data):
-            data, rows = (np.resize(part, 2 * needed) for part in (data, rows))
+            used, before = int(ptr[old]), (data, rows)
+            data, rows = (np.empty(2 * needed, dtype=part.dtype) for part in before)
+            data[:used], rows[:used] = before[0][:used], before[1][:used]
             self._room = np.empty_like(data), np.empty_like(rows)
         ptr = np.concatenate([ptr, np.empty(len(new), dtype=np.intp)])
         self._squares = np.concatenate([self._squares, np.empty(len(new))])

@@ -119,17 +119,22 @@ class WorkingSet:
 
     def _decompose(self, first):
         """Eigen-decompositions of the diagonal blocks of the groups from ``first`` on."""
-        parts = [[part] for part in self._blocks]
-        end = self._blocks[-1][-1]
-        for g in range(first, len(self.groups)):
-            span = slice(self.part.ptr[g], self.part.ptr[g + 1])
-            block = self._form.diagonal_block(span)
-            value, vector = (block[0].copy(), np.ones((1, 1))) if len(block) == 1 else np.linalg.eigh(block)
-            end += block.size
-            new = np.maximum(value, 0.0), vector.T.ravel(), block.ravel(), [end]
-            for part, piece in zip(parts, new):
-                part.append(piece)
-        self._blocks = tuple(np.concatenate(part) for part in parts)
+        sizes = self.part.sizes[first:]
+        squares = np.concatenate(([0], np.cumsum(sizes**2)))
+        offsets = self.part.ptr[first:-1] - self.part.ptr[first]
+        values, vectors, entries = np.empty(sizes.sum()), np.empty(squares[-1]), np.empty(squares[-1])
+        for size in np.unique(sizes):
+            # those of one size together
+            chosen = np.flatnonzero(sizes == size)
+            within, square = np.arange(size), np.arange(size**2)
+            blocks = self._form.diagonal_blocks(self.part.ptr[first + chosen], size)
+            value, vector = (blocks[:, 0], np.ones_like(blocks)) if size == 1 else np.linalg.eigh(blocks)
+            values[offsets[chosen, None] + within] = np.maximum(value, 0.0)
+            places = squares[chosen, None] + square
+            vectors[places] = vector.transpose(0, 2, 1).reshape(len(chosen), -1)
+            entries[places] = blocks.reshape(len(chosen), -1)
+        new = values, vectors, entries, self._blocks[-1][-1] + squares[1:]
+        self._blocks = tuple(np.concatenate(both) for both in zip(self._blocks, new))
 
     def start_from(self, B):
         """Take B (features of the working set x targets) as the current point."""
