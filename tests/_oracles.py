@@ -102,12 +102,16 @@ class Problem:
         B = self.as_matrix(coef)
         return np.sum((self.Y - self.A @ B) ** 2) / 2 + self.alpha * self.penalty(B)
 
-    def dual_objective(self, coef):
-        """A lower bound of P: the dual at the residual, taken off [1, X_U] and scaled into the dual ball."""
+    def dual_objective(self, coef, best_scale=False):
+        """A lower bound of P: the dual at the residual, taken off [1, X_U] and scaled into the dual ball.
+
+        With ``best_scale`` the residual may grow, too, to the multiple in the ball where the dual is highest.
+        """
         if self.alpha == 0:
             return np.sum((self.Y - self.A @ np.linalg.lstsq(self.A, self.Y, rcond=None)[0]) ** 2) / 2
         R = self.project(self.Y - self.A @ self.as_matrix(coef))
-        theta = R * min(1.0, self.alpha / max(self.dual_norm_of(R), np.finfo(float).tiny))
+        most = np.vdot(R, self.Y) / max(np.vdot(R, R), np.finfo(float).tiny) if best_scale else 1.0
+        theta = R * min(most, self.alpha / max(self.dual_norm_of(R), np.finfo(float).tiny))
         return np.vdot(theta, self.Y) - np.vdot(theta, theta) / 2
 
     def gap(self, coef):

@@ -22,8 +22,8 @@ SPARE = 2.0
 # The same where no Gram matrix is kept.
 SPARE_COLUMNS = 2.5
 # Where consecutive alphas lie further apart than the ratio LEAD, uncertified points in between lead the way, solved to
-# the duality gap LEAD_TOL. From nearer than NEAR to an alpha its own point comes next.
-LEAD, NEAR, LEAD_TOL = 0.7, 0.95, 1e-3
+# the duality gap LEAD_TOL. None follows the other at less than FAR; from nearer than NEAR to an alpha that comes next.
+LEAD, FAR, NEAR, LEAD_TOL = 0.7, 0.03, 0.95, 1e-3
 # What copying a feature costs, in features of a pass over X, and multiplying two that were copied.
 COPY, FLOPS = 5.0, 0.04
 
@@ -225,7 +225,7 @@ def _lead(work, norms, reached, alpha):
     limit = max(20 + work.n_active, _room(work) - len(work.groups))
     outside = norms[~work.member]
     least = np.partition(outside, -limit - 1)[-limit - 1] if len(outside) > limit else 0.0
-    lead = min(max(alpha, least), LEAD * reached)
+    lead = min(max(alpha, least, FAR * reached), LEAD * reached)
     return alpha if alpha > NEAR * lead else lead
 
 
