@@ -8,8 +8,8 @@ import numpy as np
 import peers
 
 TARGET = 1e-6
-# Runs that take less than so many seconds come in threes, of which the last counts: threads of OpenMP and BLAS libraries
-# go on spinning for a while after their work and take a core from whoever comes next. They have more turns, too.
+# Runs that take less than so many seconds come in threes, of which the last counts: threads of OpenMP and BLAS go on
+# spinning for a while after their work and take a core from whoever comes next. They have more turns, too.
 SHORT, TURNS = 0.3, 9
 HEADER = ("solver", "tol", "largest gap", "seconds", "time / ours")
 

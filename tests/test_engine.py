@@ -9,9 +9,11 @@ from scipy import sparse
 from sklearn.linear_model import Lasso
 from sklearn.model_selection import KFold
 
+import skspar._engine.design as design_module
 import skspar._engine.folds as folds
+import skspar._engine.path as path_module
 from skspar import GroupLasso, group_lasso_path
-from skspar._engine import newton
+from skspar._engine import newton, sparse_lasso
 from skspar._engine._active_set import LassoActiveSet
 from skspar._engine._blas import product, self_product, symmetric
 from skspar._engine._columns import dense_correlate
@@ -492,3 +494,70 @@ def test_forms_agree(rng, l1_ratio, positive, n_targets):
             # from here on the gradient at this point is what it is said to be
             form.anchor(gram.B.copy(), anchor)
             np.testing.assert_allclose(form.gradient(part), anchor, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["F", "C", "float32", "csc"])
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e5], ids=["centred", "near", "far"])
+@pytest.mark.parametrize("unpenalized", [[], [2]], ids=["", "unpenalized"])
+@pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", ""])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_gram_of_rows(rng, monkeypatch, kind, offset, unpenalized, fit_intercept, weighted):
+    # a few rows at a time
+    monkeypatch.setattr(design_module, "CACHED", 40)
+    X = rng.normal(size=(70, 9)) + offset * (np.arange(9) % 2)
+    X = X.astype(np.float32) if kind == "float32" else X
+    given = {"F": np.asfortranarray, "C": np.ascontiguousarray}.get(kind, sparse.csc_array if kind == "csc" else None)
+    weights = rng.uniform(size=70) * (np.arange(70) % 5 > 0) if weighted else np.ones(70)
+    kept = np.setdiff1d(np.arange(9), unpenalized)
+    penalty = BlockPenalty(kept, np.arange(len(kept) + 1), np.ones(len(kept)), np.array(unpenalized, dtype=np.intp))
+    problem = Regression(
+        X if given is None else given(X), rng.normal(size=(70, 1)), weights, penalty, fit_intercept
+    ).rows
+    features = rng.permutation(len(kept))[:6]
+    # what is projected out, in long double where that is longer
+    A, v = X.astype(np.longdouble), weights / weights.sum()
+    against = np.column_stack([np.ones((70, int(fit_intercept))), A[:, unpenalized]]).astype(np.longdouble)
+    for k in range(against.shape[1]):
+        for other in against.T[:k]:
+            against[:, k] -= other * (v * other) @ against[:, k]
+        against[:, k] /= np.sqrt((v * against[:, k]) @ against[:, k])
+    for _ in range(2):
+        A = A - against @ (against.T @ (v[:, None] * A))
+    chosen = A[:, kept[features]]
+    expected = (chosen.T @ (v[:, None] * chosen)).astype(np.float64)
+    size = np.abs(expected).max() if fit_intercept else 1.0 + offset**2
+    for n_last in (6, 2):
+        np.testing.assert_allclose(problem.gram(features, n_last), expected[:, 6 - n_last :], atol=1e-10 * size)
+
+
+@pytest.mark.parametrize("shape", [(40, 300), (400, 60)], ids=["wide", "tall"])
+@pytest.mark.parametrize("density", [1.0, 0.02], ids=["dense", "csc"])
+@pytest.mark.parametrize("sizes, l1_ratio", [(1, 0.0), (5, 0.0), (5, 0.3)], ids=str)
+def test_alphas_far_apart(rng, monkeypatch, shape, density, sizes, l1_ratio):
+    # the points in between that lead the way change nothing, wherever they lie
+    X, y = rng.normal(size=shape), rng.normal(size=shape[0])
+    if density < 1.0:
+        X = sparse.random_array(shape, density=density, format="csc", rng=rng)
+        monkeypatch.setattr(sparse_lasso, "LEAST", 2)
+        monkeypatch.setattr(sparse_lasso, "DENSE", 0.0)
+    y += 3.0 * (X @ (np.arange(shape[1]) % 29 == 0))
+    options = dict(groups=None if sizes == 1 else sizes, l1_ratio=l1_ratio, tol=1e-10)
+    dense = group_lasso_path(X, y, alphas=80, eps=1e-4, **options)
+    few = dense[0][[30, 55, 79]]
+    for settings in ((0.7, 0.03, 0.95), (0.9, 0.5, 0.99), (0.3, 1e-3, 0.5)):
+        for name, value in zip(("LEAD", "FAR", "NEAR"), settings):
+            monkeypatch.setattr(path_module, name, value)
+        alphas, coefs, gaps = group_lasso_path(X, y, alphas=few, **options)
+        assert gaps.max() <= 1e-10 * (y @ y) / (2 * shape[0])
+        fits = [X @ c[:, at] for c, at in ((coefs, slice(None)), (dense[1], [30, 55, 79]))]
+        np.testing.assert_allclose(*fits, atol=2e-4 * np.abs(y).max())
+
+
+def test_means_that_are_known(rng):
+    X, y = np.asfortranarray(rng.normal(size=(60, 8)) + 1e3 * (np.arange(8) == 3)), rng.normal(size=(60, 1))
+    for weights in (np.ones(60), rng.uniform(size=60)):
+        plain = Regression(X, y, weights, layout([2] * 4), True)
+        told = Regression(X, y, weights, layout([2] * 4), True, means=X.mean(axis=0))
+        np.testing.assert_allclose(told.design.mean, plain.design.mean, rtol=1e-13)
+        np.testing.assert_allclose(told.q, plain.q, atol=1e-13)
+        np.testing.assert_allclose(told.design.mean, np.average(X, axis=0, weights=weights), rtol=1e-13)

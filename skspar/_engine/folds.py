@@ -43,9 +43,7 @@ class Regression:
         self.weights = np.asarray(weights, dtype=np.float64)
         self.v = self.weights / self.weights.sum()
         self.penalty, self.fit_intercept = penalty, fit_intercept
-        self.design = make_design(
-            X, self.v, fit_intercept, means if np.all(self.weights == self.weights[0]) else None
-        )
+        self.design = make_design(X, self.v, fit_intercept, means if np.all(self.weights == self.weights[0]) else None)
         # centred first, and a response that is constant up to rounding is made exactly so; then brought to entries of
         # at most one, so that no square under- or overflows
         present = self.v > 0.0

@@ -23,7 +23,9 @@ SPARE = 2.0
 SPARE_COLUMNS = 2.5
 # Where consecutive alphas lie further apart than the ratio LEAD, uncertified points in between lead the way, solved to
 # the duality gap LEAD_TOL. None follows the other at less than FAR; from nearer than NEAR to an alpha that comes next.
-LEAD, FAR, NEAR, LEAD_TOL = 0.7, 0.03, 0.95, 1e-3
+LEAD, FAR, NEAR, LEAD_TOL = 0.7, 0.03, 0.95, 3e-3
+# The duality gap of solutions that are known to lack groups; these grow by at most GROWTH times their number.
+LACK_TOL, GROWTH = 1e-2, 1.5
 # What copying a feature costs, in features of a pass over X, and multiplying two that were copied.
 COPY, FLOPS = 5.0, 0.04
 
@@ -136,7 +138,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         for alpha, place in zip(points[at:stop], places[at:stop]):
             goal = 0.6 * target
             if place < 0 or lacking:
-                goal = max(goal, LEAD_TOL * problem.null_objective)
+                goal = max(goal, (LEAD_TOL if place < 0 else LACK_TOL) * problem.null_objective)
             iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
         correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
@@ -283,7 +285,7 @@ def _grow_by(work, needed, wanted):
     """
     candidates = np.flatnonzero(needed)
     # a hundred features, if these are more than ten groups
-    limit = max(10, int(100.0 * len(needed) / len(work.penalty.columns)), len(work.groups))
+    limit = max(10, int(100.0 * len(needed) / len(work.penalty.columns)), int(GROWTH * len(work.groups)))
     lacking = len(candidates) > limit
     if lacking:
         candidates = candidates[_largest(needed[candidates], limit)]
