@@ -7,6 +7,7 @@ from sklearn.utils import Bunch, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._engine._blas import product
+from ._engine._columns import dense_correlate
 from ._engine.bregman import Units, run, sparse_estimates
 from ._engine.schedule import StepTooLong, TooManySteps, hessian_bound, make_schedule, transferred
 from ._engine.smooth import Smooth, fold_problems
@@ -172,13 +173,22 @@ def _public(values, dtype):
 
 def check_finite(*arrays):
     with np.errstate(over="ignore", invalid="ignore"):
-        # a sum is finite only if all its terms are
-        finite = all(np.isfinite(array.sum()) or np.isfinite(array).all() for array in arrays)
+        finite = all(np.isfinite(_total(array)) or np.isfinite(array).all() for array in arrays)
     if not finite:
         raise ValueError(
             "X or y must have smaller entries, or kappa must be smaller: the iterates are not finite (numbers beyond "
             "the range of floating point)."
         )
+
+
+def _total(array):
+    """The sum of all entries, which is finite only if they are; several times faster where they lie in order."""
+    if array.dtype != np.float64 or not array.flags.c_contiguous or array.size == 0:
+        return array.sum()
+    vectors = array.reshape(len(array), -1)
+    sums = np.zeros((len(vectors), 1), order="F")
+    dense_correlate(vectors.T, np.ones((vectors.shape[1], 1), order="F"), sums)
+    return sums.sum()
 
 
 def check_times(times):

@@ -153,6 +153,9 @@ class Smooth:
         """Largest eigenvalue of X'VX."""
         if self.prefers_gram:
             return top_eigenvalue(self.hessian_times, self.p, gram=self.gram)
+        if self.bands is not None and not np.any(self.bands[1]) and not np.any(self.x_mean):
+            # the Hessian is diagonal
+            return float(self.bands[0].max())
         small = not self.is_sparse and min(self.n, self.p) <= EXACT_NORM
         return top_eigenvalue(self.hessian_times, self.p, np.sqrt(self.v)[:, None] * self.X if small else None)
 
