@@ -103,9 +103,14 @@ def zeros_to_add_to(shape):
 
 
 def self_product(A, out=None):
-    """``A'A``, symmetric to the last bit; added to the lower triangle of ``out`` alone where that is given."""
+    """``A'A``, symmetric to the last bit; added to the lower triangle of ``out`` alone where that is given.
+
+    The columns of ``out`` must be contiguous.
+    """
     A = _fitting(A)
     if out is not None:
+        if out.shape != (A.shape[1], A.shape[1]) or (out.size and out.strides[0] != 8):
+            raise ValueError(f"out has shape {out.shape} and strides {out.strides}")
         if A.size:
             _self_product(A, out, 1.0)
         return out
@@ -128,16 +133,16 @@ def symmetric(lower):
     return lower
 
 
-cdef _self_product(const double[:, :] A, double[::1, :] out, double keep):
-    cdef int n = <int> A.shape[0], p = <int> A.shape[1], lead
+cdef _self_product(const double[:, :] A, double[:, :] out, double keep):
+    cdef int n = <int> A.shape[0], p = <int> A.shape[1], lead, lead_out = _leading(out.strides[1], p, p)
     cdef bint rows = A.strides[1] == 8 and (A.strides[0] != 8 or p > 1)
     cdef double one = 1.0
     lead = _leading(A.strides[0], p, n) if rows else _leading(A.strides[1], n, p)
     with nogil:
         if rows:
-            dsyrk("L", "N", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &p)
+            dsyrk("L", "N", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &lead_out)
         else:
-            dsyrk("L", "T", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &p)
+            dsyrk("L", "T", &p, &n, &one, <double *> &A[0, 0], &lead, &keep, &out[0, 0], &lead_out)
 
 
 def eigenbasis(A):

@@ -175,13 +175,15 @@ class DenseDesign:
         _add_means(self._added[columns], R, out)
         return out
 
-    def gram(self, columns, n_last, v, centred):
+    def gram(self, columns, n_last, v, centred, out):
         """``X_K' V X_N`` for some columns K, the last ones of which are N; about the weighted means if ``centred``.
 
-        The columns' means must not be so large that products with them are formed apart.
+        The columns' means must not be so large that products with them are formed apart. ``out`` is filled; its columns
+        must be contiguous.
         """
         m, old = len(columns), len(columns) - n_last
-        above, corner = zeros_to_add_to((old, n_last)), zeros_to_add_to((n_last, n_last))
+        # memory that was never written is better not read first, see `zeros_to_add_to`
+        out.fill(0.0)
         sums = np.zeros(m)
         equal = np.all(v == v[0])
         root = np.sqrt(v)
@@ -191,15 +193,14 @@ class DenseDesign:
                 read *= root[rows, None]
             if centred:
                 sums += product(read.T, np.ones(len(read)) if equal else root[rows])
-            product(read[:, :old].T, read[:, old:], above, keep=1.0)
-            self_product(read[:, old:], corner)
-        out = np.concatenate([above, symmetric(corner)])
+            product(read[:, :old].T, read[:, old:], out[:old], keep=1.0)
+            self_product(read[:, old:], out[old:])
+        symmetric(out[old:])
         if equal:
             out *= v[0]
             sums *= v[0]
         if centred:
             out -= np.outer(sums, sums[old:])
-        return out
 
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""

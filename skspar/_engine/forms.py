@@ -59,8 +59,7 @@ class GramForm:
             bigger = np.empty((max(m, 2 * old, 256),) * 2, order="F")
             bigger[:old, :old] = self._G[:old, :old]
             self._G = bigger
-        block = self.problem.gram(features, m - old)
-        self._G[:m, old:m] = block
+        block = self.problem.gram(features, m - old, self._G[:m, old:m])
         self._G[old:m, :old] = block[:old].T
         corner = self._G[old:m, old:m]
         corner[:] = 0.5 * (corner + corner.T)

@@ -115,12 +115,13 @@ class RowProblem:
     def weighted_projection(self):
         return self.v[:, None] * self.projection
 
-    def gram(self, K, n_last):
-        """``X_K' V X_N``, N being the last features of K."""
+    def gram(self, K, n_last, out=None):
+        """``X_K' V X_N``, N being the last features of K; in ``out``, whose columns are contiguous, if it is given."""
         N = K[len(K) - n_last :]
+        out = np.empty((len(K), n_last), order="F") if out is None else out
         if not (self.design.is_sparse or self.design.far or self._basis.shape[1]):
-            return self.design.gram(self._columns[K], n_last, self.v, self.fit_intercept)
-        out = np.empty((len(K), n_last))
+            self.design.gram(self._columns[K], n_last, self.v, self.fit_intercept, out)
+            return out
         for piece in pieces(len(N), len(self.v)):
             XN = self.design.columns(self._columns[N[piece]])
             self.project(XN)
@@ -318,9 +319,13 @@ class MomentProblem:
         return self._q[self._columns]
         yield  # a generator, like that of RowProblem
 
-    def gram(self, K, n_last):
-        """``X_K' V X_N``, N being the last features of K."""
-        return self._G[np.ix_(self._columns[K], self._columns[K[len(K) - n_last :]])]
+    def gram(self, K, n_last, out=None):
+        """``X_K' V X_N``, N being the last features of K; in ``out``, whose columns are contiguous, if it is given."""
+        found = self._G[np.ix_(self._columns[K], self._columns[K[len(K) - n_last :]])]
+        if out is None:
+            return found
+        out[...] = found
+        return out
 
     def evaluate(self, features, solutions, accuracy):
         """Correlations and residual sums of squares; see `RowProblem.evaluate`."""
