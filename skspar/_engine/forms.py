@@ -22,15 +22,14 @@ UPDATES = 100
 CYCLE_OVERHEAD = 3e4
 
 
-def _appended(old, extra, used):
-    """``old`` with the columns of ``extra`` behind its first ``used`` ones; room is doubled where it runs out."""
-    total = used + extra.shape[1]
-    if total > old.shape[1]:
-        bigger = np.empty((old.shape[0], max(total, int(1.5 * used), 64)), order="F")
-        bigger[:, :used] = old[:, :used]
-        old = bigger
-    old[:, used:total] = extra
-    return old
+def _with_room(old, used, total):
+    """``old``, or a larger array with its first ``used`` columns, where there is no room for so many columns."""
+    if total <= old.shape[1]:
+        return old
+    # what is not written to costs no memory, only its copy would
+    bigger = np.empty((old.shape[0], max(2 * total, 64)), order="F")
+    bigger[:, :used] = old[:, :used]
+    return bigger
 
 
 class GramForm:
@@ -164,9 +163,10 @@ class RowForm:
         return self._A[:, : len(self.B)]
 
     def grow(self, features, q):
-        old = len(self.B)
-        self._A = _appended(self._A, self.problem.scaled_columns(features[old:]), old)
-        more = np.zeros((len(features) - old, self.B.shape[1]))
+        old, total = len(self.B), len(features)
+        self._A = _with_room(self._A, old, total)
+        self.problem.scaled_columns(features[old:], self._A[:, old:total])
+        more = np.zeros((total - old, self.B.shape[1]))
         self._offset = np.concatenate([self._offset, more])
         self.move_to(np.concatenate([self.B, more]))
 

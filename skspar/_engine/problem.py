@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 
 from ._blas import product, self_product, symmetric, zeros_to_add_to
-from .design import CHUNK, pieces
+from .design import CACHED, CHUNK, pieces
 
 
 class RowProblem:
@@ -73,10 +73,13 @@ class RowProblem:
 
     def project(self, M):
         """Make the columns of M orthogonal to the intercept and the unpenalised columns, in place."""
+        self._project(M, self.v, self._basis)
+
+    def _project(self, M, v, basis):
         if self.fit_intercept:
-            M -= product(M.T, self.v)
-        if self._basis.shape[1]:
-            product(self._basis, product(self._basis.T, self.v[:, None] * M), M, scale=-1.0, keep=1.0)
+            M -= product(M.T, v)
+        if basis.shape[1]:
+            product(basis, product(basis.T, v[:, None] * M), M, scale=-1.0, keep=1.0)
 
     def correlations_at_zero(self):
         """``X' V Y`` (n_features, n_targets); a generator like ``evaluate``."""
@@ -95,14 +98,16 @@ class RowProblem:
         """``V^1/2 Y`` on the rows that have weight."""
         return np.sqrt(self.v[self.present])[:, None] * self.Y[self.present]
 
-    def scaled_columns(self, features):
-        """``V^1/2 X_J`` on the rows that have weight, Fortran-ordered."""
-        out = np.empty((self.n_rows, len(features)), order="F")
-        root = np.sqrt(self.v[self.present])[:, None]
-        for piece in pieces(len(features), len(self.v)):
-            block = self.design.columns(self._columns[features[piece]])
-            self.project(block)
-            np.multiply(block[self.present], root, out=out[:, piece])
+    def scaled_columns(self, features, out=None):
+        """``V^1/2 X_J`` on the rows that have weight, Fortran-ordered; in ``out`` if it is given."""
+        out = np.empty((self.n_rows, len(features)), order="F") if out is None else out
+        v, basis = self.v[self.present], self._basis[self.present]
+        root = np.sqrt(v)[:, None]
+        # pieces that stay in the cache
+        for piece in pieces(len(features), self.n_rows, CACHED):
+            block = self.design.columns(self._columns[features[piece]], self.present)
+            self._project(block, v, basis)
+            np.multiply(block, root, out=out[:, piece])
         return out
 
     @property
