@@ -341,7 +341,7 @@ def _moments_pay(design, n_points, decades=0.0):
     It asks more often the further down it goes, ``decades`` below the largest alpha.
     """
     n, p = design.shape
-    passes = 8.0 + 0.35 * n_points + decades**2
+    passes = 8.0 + 0.35 * n_points + 0.45 * decades**2
     if design.is_sparse:
         density = design.X.nnz / max(n * p, 1)
         return p <= n and p <= 2000 and density * p <= 2.0 * passes
