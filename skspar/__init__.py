@@ -4,18 +4,13 @@ from . import datasets
 from .basis_pursuit import BPDN, BPDNCV, BasisPursuit, bpdn_path
 from .clean_labels import CleanLabelClassifier, trusted_label_scorer
 from .column_groups import ColumnGroups
+from .deletion_diagnostics import externally_studentized_residuals, leverage
 from .dictionaries import babel_function, hoyer_sparseness, mutual_coherence, restricted_isometry, welch_bound
 from .group_lasso import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
 from .inspection import CVPathDisplay, OutlierPathDisplay, RegularizationPathDisplay
 from .instance_credibility import InstanceCredibilityClassifier
 from .noisy_labels import NoisyLabelDetector, label_noise_path
-from .outliers import (
-    SparseOutlierRegressor,
-    SparseOutlierRegressorCV,
-    externally_studentized_residuals,
-    leverage,
-    outlier_path,
-)
+from .outliers import SparseOutlierRegressor, SparseOutlierRegressorCV, outlier_path
 from .preconditioned import (
     PreconditionedLasso,
     irrepresentability,
