@@ -16,7 +16,7 @@ from skspar import GroupLasso, group_lasso_path
 from skspar._engine import newton, sparse_lasso
 from skspar._engine._active_set import LassoActiveSet
 from skspar._engine._blas import product, self_product, symmetric
-from skspar._engine._columns import dense_correlate
+from skspar._engine._columns import dense_correlate, dense_moments
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
 from skspar._engine.forms import GramForm, RowForm
@@ -184,6 +184,21 @@ def test_designs_compute_the_same(rng, dtype, kind):
     expected = R - shifted[:, some] @ B
     design.subtract_product(some, B, R)
     np.testing.assert_allclose(R, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 30])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moments_of_columns(rng, n, order, dtype):
+    X = np.array(rng.normal(size=(n, 5)) + [0.0, 1.0, 1e4, -1e4, 0.0], dtype=dtype, order=order)
+    v = rng.random(n) * (np.arange(n) != 0) if n > 1 else np.ones(1)
+    v /= v.sum()
+    mean, deviation = dense_moments(X, v)
+    exact = X.astype(np.longdouble)
+    expected = v @ exact
+    np.testing.assert_allclose(mean, expected.astype(float), rtol=1e-13, atol=1e-15)
+    expected = np.sqrt(v @ (exact - expected) ** 2)
+    np.testing.assert_allclose(deviation, expected.astype(float), rtol=1e-11, atol=1e-15)
 
 
 @pytest.mark.parametrize("n", [1, 3, 8, 29, 6000])
