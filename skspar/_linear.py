@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -76,6 +76,16 @@ def check_finite(X, estimator_name=None):
             return means
     assert_all_finite(X, estimator_name=estimator_name, input_name="X")
     return None
+
+
+def check_one_target(X, y, accept_sparse=False):
+    """X and a single target as arrays of floats."""
+    X = check_array(X, accept_sparse=accept_sparse, dtype=[np.float64, np.float32], input_name="X")
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    check_consistent_length(X, y)
+    if y.ndim != 1:
+        raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
+    return X, y
 
 
 def as_matrix(y):

@@ -4,11 +4,12 @@ import warnings
 
 import numpy as np
 from scipy.stats import t as student
-from sklearn.utils import Bunch, check_array, check_consistent_length
+from sklearn.utils import Bunch, check_array
 
 from ._engine.indicator import DenseIndicator
 from ._engine.leave_one_out import benjamini_hochberg, leave_one_out
 from ._engine.row_basis import RowBasis
+from ._linear import check_one_target
 from ._sklearn_compat import StrOptions, validate_params
 from ._weights import check_weights
 
@@ -129,11 +130,7 @@ def externally_studentized_residuals(X, y, *, sample_weight=None, fit_intercept=
     >>> np.flatnonzero(result.adjusted_pvalues < 0.01)
     array([4])
     """
-    X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    check_consistent_length(X, y)
-    if y.ndim != 1:
-        raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
+    X, y = check_one_target(X, y)
     weights = check_weights(sample_weight, X)
     present = np.flatnonzero(weights > 0.0)
     indicator = DenseIndicator(X[present], y[present], weights[present], fit_intercept)

@@ -8,7 +8,7 @@ from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,6 +25,7 @@ from ._engine.outlier_choice import (
     follow,
     lasso_choice,
 )
+from ._linear import check_one_target
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -165,11 +166,7 @@ def outlier_path(
     grid = None if isinstance(alphas, Integral) else _checked_alphas(alphas)
     if sparse.issparse(X) and coef_alpha == 0.0:
         raise ValueError("X is sparse, which must be combined with coef_alpha > 0; pass X.toarray() or a coef_alpha.")
-    X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
-    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    check_consistent_length(X, y)
-    if y.ndim != 1:
-        raise ValueError(f"y must be 1-d, one target; got shape {y.shape}.")
+    X, y = check_one_target(X, y, accept_sparse="csc")
     weights = check_weights(sample_weight, X)
     present = np.flatnonzero(weights > 0.0)
     n, p = X.shape

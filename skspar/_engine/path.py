@@ -239,7 +239,7 @@ def _room(work):
     if design.is_sparse:
         # coordinate descent on as many columns costs nothing beside a pass over all
         features = int(0.01 * p)
-        pays = work.separable and features >= sparse_lasso.LEAST and features * p > sparse_lasso.DENSE * design.X.nnz
+        pays = work.separable and sparse_lasso.is_cheaper(features, features / max(p, 1) * design.X.nnz)
         return features if pays else 0
     # p = COPY k + FLOPS k^2: their Gram matrix costs one pass
     features = 0.5 * COPY / FLOPS * (np.sqrt(1.0 + 4.0 * FLOPS * p / COPY**2) - 1.0)

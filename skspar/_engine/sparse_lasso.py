@@ -15,6 +15,11 @@ LEAST = 500
 DENSE = 20.0
 
 
+def is_cheaper(n_columns, n_entries):
+    """Whether columns with so many entries are better solved so than by their Gram matrix."""
+    return n_columns >= LEAST and DENSE * n_entries < float(n_columns) ** 2
+
+
 class SparseLasso:
     """``1/2 ||Y_t - X b||_V^2 + sum_j bound_j |b_j|`` on a growing set of columns, for every target t by itself."""
 
@@ -38,9 +43,7 @@ class SparseLasso:
         design = problem.design
         if len(columns) < LEAST or not design.is_sparse or not design.is_plain(columns):
             return False
-        if design.shape[0] > np.iinfo(np.intc).max:
-            return False
-        return DENSE * design.n_entries(columns) < float(len(columns)) ** 2
+        return design.shape[0] <= np.iinfo(np.intc).max and is_cheaper(len(columns), design.n_entries(columns))
 
     def grow(self, columns):
         """Take more columns of the design; they contain the earlier ones as leading part."""
