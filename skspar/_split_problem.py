@@ -1,5 +1,7 @@
 """A Split-LBI problem from what a user passes, in the terms of the engine, and the way back."""
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
@@ -122,16 +124,17 @@ class SplitProblem:
         check_finite(out.intercepts, *([] if dtype == np.float64 else [out.coefs, out.gammas]))
         return out
 
-    def folds(self, splits):
-        """The problems of the training rows."""
+    def folds(self, splits, run_all):
+        """The problems of the training rows; ``run_all`` maps thunks to their results."""
         if self.loss == "squared" and self.problem.prefers_gram and self.weights.all() and self.problem.p <= 2000:
-            problems = fold_problems(self.problem, splits)
+            problems = fold_problems(self.problem, splits, run_all)
             if problems is not None:
                 return problems
-        return [
-            Smooth(self._rows[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept)
-            for train, _ in splits
-        ]
+
+        def of_rows(train):
+            return Smooth(self._rows[train], self.Y[train], self.weights[train], self.loss, self._fit_intercept)
+
+        return run_all([partial(of_rows, train) for train, _ in splits])
 
     def shared_bound(self, splits):
         """A bound on the Hessian whose step is stable in every fold.

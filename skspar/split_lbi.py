@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._cross_validation import CrossValidationMixin
 from ._engine.inverse_scale_space import inverse_scale_space
-from ._engine.threads import threads
+from ._engine.threads import blas_threads, threads
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -917,7 +917,7 @@ class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
         Whether to take the time of least mean error, or the earliest whose mean error is within
         one standard error of it.
     n_jobs : int, default=None
-        Number of threads for the folds.
+        Number of threads for the folds; None means as many as BLAS may use.
 
     Attributes
     ----------
@@ -1068,21 +1068,23 @@ class SplitLBICV(CrossValidationMixin, _SplitLBIBase):
         splitter = self._splitter(sample_weight, params, y, self.loss == "logistic")
         X, y = self._validated(X, y, self.loss)
         loss = "multinomial" if self.loss == "logistic" and len(np.unique(y)) > 2 else self.loss
-        setting = self._setting(X, y, sample_weight, loss)
-        splits = self._splits(splitter, X, y, setting.weights)
-        self._check_classes(setting, splits)
-        folds = setting.folds(splits)
-        schedule = self._schedule(setting, setting.shared_bound(splits))
+        # the kernels have one thread each, however many BLAS may use
+        n_jobs = blas_threads() if self.n_jobs is None else self.n_jobs
         progress = Progress(self, X, y, sample_weight, 1)
-        with progress.stage("paths", len(splits) + 1) as stage, threads(self.n_jobs) as (_, run):
-            tasks = [stage.begin("all rows", place=0)]
-            tasks += [stage.begin("fold", place=k + 1) for k in range(len(splits))]
+        with threads(n_jobs) as (_, run):
+            setting = self._setting(X, y, sample_weight, loss)
+            splits = self._splits(splitter, X, y, setting.weights)
+            self._check_classes(setting, splits)
+            folds = setting.folds(splits, run)
+            schedule = self._schedule(setting, setting.shared_bound(splits))
             sparse_one = self.estimate == "sparse"
             thunks = [partial(setting.path, schedule, X.dtype)]
             thunks += [
                 partial(setting.fold_errors, schedule, f, test, sparse_one) for f, (_, test) in zip(folds, splits)
             ]
-            path, *errors = run([partial(_ended, *pair) for pair in zip(thunks, tasks)])
+            with progress.stage("paths", len(thunks)) as stage:
+                tasks = [stage.begin("fold" if k else "all rows", place=k) for k in range(len(thunks))]
+                path, *errors = run([partial(_ended, *pair) for pair in zip(thunks, tasks)])
         errors = np.column_stack(errors)
         place = self._choose(errors)
         for name in ("classes_", "mse_path_", "log_loss_path_"):

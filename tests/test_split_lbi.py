@@ -169,8 +169,8 @@ def test_working_set_of_the_logistic_losses_misses_nothing(loss, rng):
 def test_chains(p, options, weighted, neighbours, rng, monkeypatch):
     """Differences of neighbours and a tridiagonal Hessian have a kernel of their own, for chains of all lengths."""
     calls = []
-    kernel = bregman.iterate_chain
-    monkeypatch.setattr(bregman, "iterate_chain", lambda *arguments: calls.append(1) or kernel(*arguments))
+    kernel = bregman.Chain
+    monkeypatch.setattr(bregman, "Chain", lambda *arguments: calls.append(1) or kernel(*arguments))
     monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: False)
     y = np.sqrt(p) * (np.resize(np.repeat(3 * rng.normal(size=5), p // 5 + 1), p) + rng.normal(size=p))
     X = sparse.diags_array(np.sqrt(p) * rng.uniform(1, 2, p), format="csr")
@@ -192,6 +192,32 @@ def test_chains(p, options, weighted, neighbours, rng, monkeypatch):
     np.testing.assert_allclose(path.coefs, other.coefs, atol=1e-8)
     np.testing.assert_allclose(path.coefs_sparse, other.coefs_sparse, atol=1e-8)
     np.testing.assert_allclose(path.first_entry, other.first_entry, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_threads, p, shared", [(2, 100, 8), (3, 1001, 21), (4, 1003, 64)])
+@pytest.mark.parametrize("neighbours", [False, True])
+@pytest.mark.parametrize("n_times", [7, 150])
+def test_parts_of_a_chain(n_threads, p, shared, neighbours, n_times, rng, monkeypatch):
+    """Threads that step a part each change nothing, to the last bit."""
+    y = np.sqrt(p) * (np.resize(np.repeat(3 * rng.normal(size=20), p // 20 + 1), p) + rng.normal(size=p))
+    X = sparse.diags_array(np.sqrt(p) * rng.uniform(1, 2, p), format="csr")
+    if neighbours:
+        below = 0.3 * np.sqrt(p) * rng.normal(size=p - 1)
+        X = sparse.csr_array(X + sparse.diags_array(below, offsets=-1, shape=(p, p)))
+    options = dict(D="fused", fit_intercept=False, kappa=4, t_ratio=10, n_times=n_times)
+    monkeypatch.setattr(bregman, "_eigenbasis_pays", lambda *arguments: False)
+    monkeypatch.setattr(bregman, "blas_threads", lambda: 1)
+    whole = split_lbi_path(X, y, **options)
+    parts, kernel = [], bregman.Chain
+    monkeypatch.setattr(bregman, "Chain", lambda *arguments: parts.append(len(arguments[-1])) or kernel(*arguments))
+    monkeypatch.setattr(bregman, "blas_threads", lambda: n_threads)
+    monkeypatch.setattr(bregman, "PART", p // n_threads)
+    monkeypatch.setattr(bregman, "SHARED", shared)
+    path = split_lbi_path(X, y, **options)
+    assert len(parts) == n_threads and max(parts) < p - 1
+    assert whole.n_steps[-1] > 4 * shared and np.isfinite(whole.first_entry).any()
+    for name in ("coefs", "gammas", "coefs_sparse", "first_entry"):
+        np.testing.assert_array_equal(path[name], whole[name])
 
 
 @pytest.mark.parametrize("kind", ["plain", "none", "fused"])

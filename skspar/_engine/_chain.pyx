@@ -29,7 +29,7 @@ cdef extern from "_chain_loops.h" nogil:
         Py_ssize_t rows
 
     void chain_steps(const chain *, Py_ssize_t, int, int)
-    void chain_record(const double *, Py_ssize_t, double, double, double *, Py_ssize_t)
+    void chain_record(const double *, Py_ssize_t, double, double, double *, Py_ssize_t, Py_ssize_t)
     void segment_means_of(const double **, const double **, double **, Py_ssize_t, Py_ssize_t)
 
 
@@ -65,85 +65,128 @@ cdef double _dot(const double *x, const double *y, Py_ssize_t n) noexcept nogil:
     return total
 
 
-def iterate_chain(
-    diagonal, off, mean, q, double nu, double kappa, double delta, b, z, first, const Py_ssize_t[::1] recorded,
-    double unit, double[:, :, ::1] out_b, double[:, :, ::1] out_g,
-):
-    """All steps of the split recursion for the squared loss and D the p - 1 differences of neighbours, from b and z.
+cdef class Chain:
+    """b and z of a chain, or of a part of one, and the steps of the split recursion for the squared loss.
 
-    What is recorded is multiplied by ``unit``.
-    The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less ``mean mean'``.
+    D is the differences of neighbours. The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less
+    ``mean mean'``.
     """
-    cdef Py_ssize_t m = len(z), k = 0, place = 0, later, i, j, note
-    cdef Py_ssize_t last = recorded[recorded.shape[0] - 1], n_recorded = recorded.shape[0]
-    cdef Py_ssize_t length = max(<Py_ssize_t> HALO, (m + STRETCHES) // STRETCHES), rows = length + 2 * HALO
-    cdef double quick = kappa * delta, x = 0.0
-    cdef bint centred = np.any(mean), one
-    nothing = np.zeros(0)
-    cdef double[:, ::1] nodes = _side_by_side(b, length), noted_b = _side_by_side(nothing, length)
-    # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
-    cdef double[:, ::1] duals = _side_by_side(kappa * z, length), noted_z = _side_by_side(nothing, length)
-    cdef double[:, ::1] keep = _side_by_side(1.0 - quick * diagonal, length)
-    cdef double[:, ::1] constant = _side_by_side(quick * q, length)
-    cdef double[:, ::1] side = _side_by_side(np.append(0.0, -quick * off), length)
-    cdef double[:, ::1] means = _side_by_side(mean, length)
-    cdef uint64_t[:, ::1] none = _side_by_side(np.zeros(0, dtype=np.uint64), length)
-    cdef uint64_t[:, ::1] outside = _side_by_side(np.full(m, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64), length)
-    cdef uint64_t[:, ::1] edges = _side_by_side(np.full(m, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64), length)
-    cdef Py_ssize_t[:, ::1] entries = _side_by_side(first, length)
+    cdef readonly Py_ssize_t step
+    cdef Py_ssize_t m, length, place
+    cdef bint centred
+    cdef double quick
+    cdef double[:, ::1] nodes, noted_b, duals, noted_z, keep, constant, side, means
+    cdef uint64_t[:, ::1] none, outside, edges
+    cdef Py_ssize_t[:, ::1] entries
     cdef const unsigned char[::1] gappy
-    cdef Py_ssize_t[::1] entered = first
     cdef chain c
-    c.b, c.z, c.noted_b, c.noted_z = &nodes[HALO, 0], &duals[HALO, 0], &noted_b[HALO, 0], &noted_z[HALO, 0]
-    c.keep, c.constant, c.first = &keep[HALO, 0], &constant[HALO, 0], &entries[HALO, 0]
-    c.side = &side[HALO, 0] if np.any(off) else NULL
-    c.edges = &edges[HALO, 0]
-    c.rate, c.kappa, c.rows = quick / nu, kappa, rows
-    _meet(&keep[HALO, 0], length)
-    _meet(&constant[HALO, 0], length)
-    _meet(&side[HALO, 0], length)
-    _meet(<double *> &edges[HALO, 0], length)
-    missing = (np.asarray(edges) == 0).any(axis=1)
-    gappy = np.logical_or.reduce([missing[i:i + rows] for i in range(1, HALO + 1)]).view(np.uint8)
-    c.gappy = &gappy[0]
-    with nogil:
-        while True:
-            while place < n_recorded and recorded[place] == k:
-                chain_record(c.b + HALO * STRETCHES, length, 0.0, unit, &out_b[place, 0, 0], m + 1)
-                chain_record(c.z + HALO * STRETCHES, length, kappa, unit, &out_g[place, 0, 0], m)
-                place += 1
-            if k == last:
-                break
-            later = place
-            while later < n_recorded and recorded[later] == recorded[place]:
-                later += 1
-            # one of several steps can be noted; what is nonzero before the first has not entered
-            one = centred or k == 0 or last - k < HALO or (later < n_recorded and recorded[later] < k + HALO)
-            c.outside = &none[HALO, 0] if k == 0 else &outside[HALO, 0]
-            _meet(c.b, length)
-            _meet(c.z, length)
-            if one:
-                if centred:
-                    x = quick * _dot(&means[2 * HALO, 0], &nodes[2 * HALO, 0], length * STRETCHES)
-                chain_steps(&c, k, 1, -1)
-                if centred:
-                    for i in range(2 * HALO, 2 * HALO + length):
-                        for j in range(STRETCHES):
-                            nodes[i, j] += x * means[i, j]
-                k += 1
-                continue
-            note = recorded[place] - k - 1 if recorded[place] < k + HALO else -1
-            chain_steps(&c, k, 0, note)
-            while note >= 0 and place < later:
-                chain_record(c.noted_b + HALO * STRETCHES, length, 0.0, unit, &out_b[place, 0, 0], m + 1)
-                chain_record(c.noted_z + HALO * STRETCHES, length, kappa, unit, &out_g[place, 0, 0], m)
-                place += 1
-            k += HALO
+
+    def __init__(self, diagonal, off, mean, q, double nu, double kappa, double delta, b, z):
+        cdef Py_ssize_t m = len(z), length = max(<Py_ssize_t> HALO, (m + STRETCHES) // STRETCHES), i
+        cdef Py_ssize_t rows = length + 2 * HALO
+        nothing, all_bits = np.zeros(0), np.full(m, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+        self.m, self.length, self.step, self.place = m, length, 0, 0
+        self.centred, self.quick = np.any(mean), kappa * delta
+        self.nodes, self.noted_b = _side_by_side(b, length), _side_by_side(nothing, length)
+        # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
+        self.duals, self.noted_z = _side_by_side(kappa * z, length), _side_by_side(nothing, length)
+        self.keep = _side_by_side(1.0 - self.quick * diagonal, length)
+        self.constant = _side_by_side(self.quick * q, length)
+        self.side = _side_by_side(np.append(0.0, -self.quick * off), length)
+        self.means = _side_by_side(mean, length)
+        self.none = _side_by_side(np.zeros(0, dtype=np.uint64), length)
+        self.outside, self.edges = _side_by_side(all_bits, length), _side_by_side(all_bits, length)
+        self.entries = _side_by_side(np.full(m, -1, dtype=np.intp), length)
+        _meet(&self.keep[HALO, 0], length)
+        _meet(&self.constant[HALO, 0], length)
+        _meet(&self.side[HALO, 0], length)
+        _meet(<double *> &self.edges[HALO, 0], length)
+        missing = (np.asarray(self.edges) == 0).any(axis=1)
+        self.gappy = np.logical_or.reduce([missing[i:i + rows] for i in range(1, HALO + 1)]).view(np.uint8)
+        self.c.b, self.c.z = &self.nodes[HALO, 0], &self.duals[HALO, 0]
+        self.c.noted_b, self.c.noted_z = &self.noted_b[HALO, 0], &self.noted_z[HALO, 0]
+        self.c.keep, self.c.constant = &self.keep[HALO, 0], &self.constant[HALO, 0]
+        self.c.first = &self.entries[HALO, 0]
+        self.c.side = &self.side[HALO, 0] if np.any(off) else NULL
+        self.c.edges, self.c.gappy = &self.edges[HALO, 0], &self.gappy[0]
+        self.c.rate, self.c.kappa, self.c.rows = self.quick / nu, kappa, rows
+
+    cdef void _record(
+        self, const double *b, const double *z, double unit, Py_ssize_t start, double[:, :, :] out_b,
+        double[:, :, :] out_g, Py_ssize_t place,
+    ) noexcept nogil:
+        """Write b and g, from a node and edge on, into as much room as there is."""
+        chain_record(b + HALO * STRETCHES, self.length, 0.0, unit, &out_b[place, 0, 0], start, out_b.shape[1])
+        chain_record(z + HALO * STRETCHES, self.length, self.c.kappa, unit, &out_g[place, 0, 0], start, out_g.shape[1])
+
+    def iterate(
+        self, Py_ssize_t most, const Py_ssize_t[::1] recorded, double unit, Py_ssize_t start, double[:, :, :] out_b,
+        double[:, :, :] out_g,
+    ):
+        """Take as many steps as are asked for or a few less, at most up to the last that is recorded.
+
+        Of what is recorded, multiplied by ``unit``, the first ``start`` nodes and edges are left out.
+        """
+        cdef chain *c = &self.c
+        cdef Py_ssize_t k = self.step, place = self.place, length = self.length, later, i, j, note
+        cdef Py_ssize_t n_recorded = recorded.shape[0], last = recorded[n_recorded - 1], stop = min(last, k + most)
+        cdef double x = 0.0
+        cdef bint one
+        with nogil:
+            while True:
+                while place < n_recorded and recorded[place] == k:
+                    self._record(c.b, c.z, unit, start, out_b, out_g, place)
+                    place += 1
+                if k == last:
+                    break
+                later = place
+                while later < n_recorded and recorded[later] == recorded[place]:
+                    later += 1
+                # one of several steps can be noted; what is nonzero before the first has not entered
+                one = self.centred or k == 0 or last - k < HALO or (later < n_recorded and recorded[later] < k + HALO)
+                if k + (1 if one else HALO) > stop:
+                    break
+                c.outside = &self.none[HALO, 0] if k == 0 else &self.outside[HALO, 0]
+                _meet(c.b, length)
+                _meet(c.z, length)
+                if one:
+                    if self.centred:
+                        x = self.quick * _dot(&self.means[2 * HALO, 0], &self.nodes[2 * HALO, 0], length * STRETCHES)
+                    chain_steps(c, k, 1, -1)
+                    if self.centred:
+                        for i in range(2 * HALO, 2 * HALO + length):
+                            for j in range(STRETCHES):
+                                self.nodes[i, j] += x * self.means[i, j]
+                    k += 1
+                    continue
+                note = recorded[place] - k - 1 if recorded[place] < k + HALO else -1
+                chain_steps(c, k, 0, note)
+                while note >= 0 and place < later:
+                    self._record(c.noted_b, c.noted_z, unit, start, out_b, out_g, place)
+                    place += 1
+                k += HALO
+        self.step, self.place = k, place
+
+    def copy(self, Chain other, Py_ssize_t start, Py_ssize_t from_, Py_ssize_t count):
+        """Set b and z from ``start`` on to so many of another part's, from ``from_`` on."""
+        cdef Py_ssize_t i, here, there
+        for i in range(count):
+            here, there = 2 * HALO + (start + i) % self.length, 2 * HALO + (from_ + i) % other.length
+            self.nodes[here, (start + i) // self.length] = other.nodes[there, (from_ + i) // other.length]
+            if start + i < self.m:
+                self.duals[here, (start + i) // self.length] = other.duals[there, (from_ + i) // other.length]
+
+    def first_entries(self):
+        """The step at which each edge entered, or -1."""
+        cdef Py_ssize_t i, j
+        cdef Py_ssize_t[::1] entered = np.empty(self.m, dtype=np.intp)
         for j in range(STRETCHES):
-            for i in range(min(length, m - j * length)):
-                entered[j * length + i] = entries[2 * HALO + i, j]
-                if last > 0 and outside[2 * HALO + i, j] and fabs(duals[2 * HALO + i, j]) > kappa:
-                    entered[j * length + i] = last
+            for i in range(min(self.length, self.m - j * self.length)):
+                entered[j * self.length + i] = self.entries[2 * HALO + i, j]
+                # at the end of the last step nobody has looked
+                if self.step and self.outside[2 * HALO + i, j] and fabs(self.duals[2 * HALO + i, j]) > self.c.kappa:
+                    entered[j * self.length + i] = self.step
+        return np.asarray(entered)
 
 
 def segment_means(const double[:, :, ::1] values, const double[:, :, ::1] breaks, double[:, :, ::1] out):

@@ -113,7 +113,10 @@ static void IN_SET(chain_step)(const chain *restrict c, ptrdiff_t k)
 #define ALL(x) _mm512_set1_pd(x)
 #define CLIPPED(z, kappa) _mm512_range_pd(z, kappa, 2)
 #define MASKED(x, bits) _mm512_and_pd(x, LOAD((const double *)(bits)))
-#define ANY(x, bits) _mm512_test_epi64_mask(_mm512_castpd_si512(x), _mm512_load_si512((const void *)(bits)))
+#define JOINED_BITS(all, x, bits)                                                                                      \
+    _mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_castpd_si512(all), _mm512_castpd_si512(x),                    \
+                                                  _mm512_load_si512((const void *)(bits)), 0xF8))
+#define ANY(x) _mm512_test_epi64_mask(_mm512_castpd_si512(x), _mm512_castpd_si512(x))
 #else
 #define ROW __m256d
 #define LOAD(p) _mm256_load_pd(p)
@@ -121,28 +124,29 @@ static void IN_SET(chain_step)(const chain *restrict c, ptrdiff_t k)
 #define ALL(x) _mm256_set1_pd(x)
 #define CLIPPED(z, kappa) _mm256_max_pd(-(kappa), _mm256_min_pd(kappa, z))
 #define MASKED(x, bits) _mm256_and_pd(x, LOAD((const double *)(bits)))
-#define ANY(x, bits) (!_mm256_testz_si256(_mm256_castpd_si256(x), _mm256_load_si256((const __m256i *)(bits))))
+#define JOINED_BITS(all, x, bits) _mm256_or_pd(all, MASKED(x, bits))
+#define ANY(x) (!_mm256_testz_si256(_mm256_castpd_si256(x), _mm256_castpd_si256(x)))
 #endif
 #define HELD IN_SET(held)
 
+/* Note what has entered: ``g`` has the entries of the row ``at`` in the step, and those of the rows before in the steps
+   after. */
 ATTRIBUTES __attribute__((noinline, cold))
-static void IN_SET(chain_found)(const chain *c, ROW g, ptrdiff_t at, ptrdiff_t step)
+static void IN_SET(chain_found)(const chain *c, const double *g, ptrdiff_t at, ptrdiff_t step)
 {
-    double values[IN_SET(LANES)];
-    memcpy(values, &g, sizeof values);
-    chain_entries(values, c->outside + at, c->first + at, IN_SET(LANES), step);
+    for (int s = 0; s < IN_SET(STEPS); s++, at -= STRETCHES)
+        chain_entries(g + s * IN_SET(LANES), c->outside + at, c->first + at, IN_SET(LANES), step + s);
 }
 
 /* A step of the row ``at``, of which ``h`` holds b, z, and b after the step but for the gap to the row after: b of that
-   row, and z that goes with it, give way to b and z of the row after the step. */
+   row, and z that goes with it, give way to b and z of the row after the step. ``entered`` collects what enters. */
 ATTRIBUTES __attribute__((always_inline))
-static inline void IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, ROW rate, ROW kappa, ptrdiff_t at,
-                                       ptrdiff_t step, int gappy, int tridiagonal)
+static inline ROW IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, ROW *entered, ROW rate, ROW kappa,
+                                      ptrdiff_t at, int gappy, int tridiagonal)
 {
     const ROW g = h->z - CLIPPED(h->z, kappa);
     ROW gap = *b - (h->b + g), moved = h->moved;
-    if (__builtin_expect(ANY(g, c->outside + at), 0))
-        IN_SET(chain_found)(c, g, at, step);
+    *entered = JOINED_BITS(*entered, g, c->outside + at);
     if (gappy)
         gap = MASKED(gap, c->edges + at);
     if (tridiagonal)
@@ -156,11 +160,13 @@ static inline void IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, 
     h->z = *z;
     *b = moved;
     *z = dual;
+    return g;
 }
 
 #define STAGE_(s)                                                                                                      \
     if (s < IN_SET(STEPS)) {                                                                                           \
-        IN_SET(chain_stage)(c, &h##s, &b, &z, rate, kappa, at - s * STRETCHES, k + s, gappy, tridiagonal);             \
+        STORE(g + s * IN_SET(LANES),                                                                                   \
+              IN_SET(chain_stage)(c, &h##s, &b, &z, &entered, rate, kappa, at - s * STRETCHES, gappy, tridiagonal));   \
         if (note == s) {                                                                                               \
             STORE(c->noted_b + at - s * STRETCHES, b);                                                                 \
             STORE(c->noted_z + at - s * STRETCHES, z);                                                                 \
@@ -173,6 +179,7 @@ ATTRIBUTES __attribute__((always_inline))
 static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int tridiagonal)
 {
     const ROW rate = ALL(c->rate), kappa = ALL(c->kappa), zero = ALL(0.0);
+    double g[IN_SET(STEPS) * IN_SET(LANES)] __attribute__((aligned(64)));
     for (int half = 0; half < STRETCHES; half += IN_SET(LANES)) {
         const HELD none = {zero, zero, zero};
         HELD h0 = none, h1 = none, h2 = none, h3 = none, h4 = none, h5 = none, h6 = none, h7 = none;
@@ -180,7 +187,7 @@ static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int
         h0.z = LOAD(c->z + half);
         for (ptrdiff_t j = 0; j + 1 < c->rows; j++) {
             const ptrdiff_t at = j * STRETCHES + half;
-            ROW b = LOAD(c->b + at + STRETCHES), z = LOAD(c->z + at + STRETCHES);
+            ROW b = LOAD(c->b + at + STRETCHES), z = LOAD(c->z + at + STRETCHES), entered = zero;
             if (c->gappy[j]) {
                 const int gappy = 1;
                 STAGES
@@ -190,6 +197,8 @@ static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int
             }
             STORE(c->b + at - (IN_SET(STEPS) - 1) * STRETCHES, b);
             STORE(c->z + at - (IN_SET(STEPS) - 1) * STRETCHES, z);
+            if (__builtin_expect(ANY(entered), 0))
+                IN_SET(chain_found)(c, g, at, k);
         }
         (void)h0, (void)h1, (void)h2, (void)h3, (void)h4, (void)h5, (void)h6, (void)h7;
     }
@@ -201,6 +210,7 @@ static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int
 #undef CLIPPED
 #undef MASKED
 #undef ANY
+#undef JOINED_BITS
 #undef HELD
 #undef STAGE_
 #undef STAGES
@@ -233,10 +243,10 @@ static void IN_SET(chain_steps)(const chain *c, ptrdiff_t k, int one, int note)
 #endif
 }
 
-/* out = unit (x less x clipped to [-kappa, kappa]), of the first ``size`` entries of stretches of a length in rows. */
+/* unit (x less x clipped to [-kappa, kappa]), of stretches of a length in rows: ``size`` entries from one on. */
 ATTRIBUTES
 static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, double kappa, double unit,
-                                 double *restrict out, ptrdiff_t size)
+                                 double *restrict out, ptrdiff_t from, ptrdiff_t size)
 {
     double some[8 * STRETCHES];
     for (ptrdiff_t j = 0; j < length; j += 8) {
@@ -247,13 +257,13 @@ static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, 
             some[i] = unit * (x[i] - (low > kappa ? kappa : low));
         }
         for (ptrdiff_t t = 0; t < STRETCHES; t++) {
-            double *restrict o = out + t * length + j;
-            if (count == 8 && t * length + j + 8 <= size)
+            const ptrdiff_t place = t * length + j - from;
+            if (count == 8 && place >= 0 && place + 8 <= size)
                 for (int i = 0; i < 8; i++)
-                    o[i] = some[i * STRETCHES + t];
+                    out[place + i] = some[i * STRETCHES + t];
             else
-                for (ptrdiff_t i = 0; i < count && t * length + j + i < size; i++)
-                    o[i] = some[i * STRETCHES + t];
+                for (ptrdiff_t i = place < 0 ? -place : 0; i < count && place + i < size; i++)
+                    out[place + i] = some[i * STRETCHES + t];
         }
     }
 }

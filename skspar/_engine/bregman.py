@@ -11,18 +11,25 @@ squared loss in the eigenbasis of the Hessian in b, where a step is diagonal and
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import linalg
 
 from ._blas import product
 from ._bregman import aligned, iterate_gram, iterate_modal, iterate_plain, iterate_split
-from ._chain import iterate_chain, segment_means
+from ._chain import Chain, segment_means
 from .smooth import LOSSES, columns_of, matrix_arrays, residuals_of, split_eigenbasis
+from .threads import blas_threads, kernel_threads
 
 NO_UNITS = np.empty(0, dtype=np.intp)
 # As many rows as are given all at once to a kernel which passes over what is idle.
 FEW = 1000
+# Least nodes of a part of a chain, and those at its ends that it shares with its neighbours: as many steps are taken
+# before the parts wait for each other.
+PART, SHARED = 2048, 512
+# Least entries of which threads average a part each.
+LARGE = 200_000
 
 
 class Units:
@@ -114,11 +121,7 @@ def run(problem, operator, units, schedule, unit=1.0):
         g = units.shrink(z, schedule.kappa)
         b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
         if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
-            iterate_chain(
-                *problem.bands, problem.x_mean, problem.q[:, 0], schedule.nu, schedule.kappa, schedule.step, b[:, 0],
-                z[:, 0], first, schedule.recorded, unit, coefs, gammas,
-            )  # fmt: skip
-            return Path(coefs, gammas, first)
+            return Path(coefs, gammas, _chain(problem, schedule, b[:, 0], z[:, 0], unit, coefs, gammas))
         iterate_split(
             problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
             *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
@@ -128,6 +131,45 @@ def run(problem, operator, units, schedule, unit=1.0):
     for values in (coefs, gammas):
         values *= unit
     return Path(coefs, gammas, first)
+
+
+def _chain(problem, schedule, b, z, unit, coefs, gammas):
+    """Fill a path for D the differences of neighbours and a tridiagonal Hessian; the steps at which edges enter.
+
+    Each thread steps a part of the chain. A step makes one more of the shared nodes wrong, so that after as many steps
+    as there are of these, all are set to what the neighbour has, which is right.
+    """
+    p, last = problem.p, int(schedule.recorded[-1])
+    n_parts = 1 if np.any(problem.x_mean) else max(1, min(blas_threads(), p // PART))
+    edges = np.linspace(0, p, n_parts + 1).astype(int)
+    own = list(zip(edges[:-1], edges[1:]))
+    reach = [(max(lo - SHARED, 0), min(hi + SHARED, p)) for lo, hi in own]
+    given = *problem.bands, problem.x_mean, problem.q[:, 0]
+    parts = [
+        Chain(
+            *(values[lo : hi - (len(values) < p)] for values in given), schedule.nu, schedule.kappa, schedule.step,
+            b[lo:hi], z[lo : hi - 1],
+        )
+        for lo, hi in reach
+    ]  # fmt: skip
+    tasks = [
+        partial(
+            part.iterate, SHARED if n_parts > 1 else last, schedule.recorded, unit, lo - start, coefs[:, lo:hi],
+            gammas[:, lo : min(hi, p - 1)],
+        )
+        for part, (start, _), (lo, hi) in zip(parts, reach, own)
+    ]  # fmt: skip
+    with kernel_threads(n_parts) as run:
+        while True:
+            run(tasks)
+            if parts[0].step == last:
+                break
+            for left, right, edge, (first, _), (second, _) in zip(parts, parts[1:], edges[1:], reach, reach[1:]):
+                left.copy(right, edge - first, edge - second, SHARED)
+                right.copy(left, 0, second - first, SHARED)
+    return np.concatenate(
+        [part.first_entries()[lo - start : hi - start] for part, (start, _), (lo, hi) in zip(parts, reach, own)]
+    )
 
 
 def _eigenbasis_pays(problem, operator, n_steps):
@@ -390,7 +432,10 @@ def sparse_estimates(operator, path):
         return path.coefs
     out = np.empty_like(path.coefs)
     if operator.is_chain:
-        segment_means(path.coefs, path.gammas, out)
+        n_threads = blas_threads() if out.size >= LARGE else 1
+        parts = zip(*(np.array_split(values, n_threads) for values in (path.coefs, path.gammas, out)))
+        with kernel_threads(n_threads) as run:
+            run([partial(segment_means, *part) for part in parts])
         return out
     for c in range(path.coefs.shape[2]):
         supports = path.gammas[:, :, c] != 0.0

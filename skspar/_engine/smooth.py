@@ -1,5 +1,7 @@
 """Smooth losses of linear predictors, by rows or by moments: what the Bregman paths ask of data."""
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
 
@@ -227,10 +229,11 @@ def split_eigenbasis(problem, operator, nu):
     return known[2:]
 
 
-def fold_problems(problem, splits):
+def fold_problems(problem, splits, run):
     """The problems of the training rows, by moments: those of all rows less those held out; None where that is not so.
 
-    The rows of the problem must be those that the splits number. Tall problems of the squared loss only.
+    The rows of the problem must be those that the splits number. Tall problems of the squared loss only. ``run`` maps
+    thunks to their results.
     """
     n = problem.n
     covered = np.bincount(np.concatenate([test for _, test in splits]), minlength=n)
@@ -239,22 +242,27 @@ def fold_problems(problem, splits):
         for train, test in splits
     ):
         return None
-    parts = []
-    for _, test in splits:
-        X, y, v = problem.X[test], problem.Y[test, 0], problem.v[test]
-        if problem.is_sparse:
-            # not centred, as the products with its mean are not small they are subtracted last
-            xx = np.asfortranarray((X.T @ sparse.diags_array(v) @ X).toarray())
-            parts.append((v.sum(), X.T @ v, v @ y, xx, X.T @ (v * y)))
-        else:
-            xx = self_product(np.sqrt(v)[:, None] * X)
-            parts.append((v.sum(), product(X.T, v), v @ y, xx, product(X.T, v * y)))
+    parts = run([partial(_sums, problem, test) for _, test in splits])
     whole = [sum(part[i] for part in parts) for i in range(5)]
     x_origin = np.zeros(problem.p) if problem.is_sparse else problem.x_mean
     y_origin = problem.y_mean[0] / problem.scale
-    make = [*whole], x_origin, y_origin, problem.scale, problem.constants, problem.fit_intercept
-    problem.gram = MomentSmooth(*make[0], *make[1:]).gram
-    return [MomentSmooth(*(all_rows - held for all_rows, held in zip(whole, part)), *make[1:]) for part in parts]
+    make = x_origin, y_origin, problem.scale, problem.constants, problem.fit_intercept
+
+    def without(part):
+        return MomentSmooth(*(of_all - held for of_all, held in zip(whole, part)), *make)
+
+    every, *problems = run([partial(without, part) for part in [[0.0] * 5, *parts]])
+    problem.gram = every.gram
+    return problems
+
+
+def _sums(problem, rows):
+    """Of some rows: weights, and weighted sums of features, response and products."""
+    X, y, v = problem.X[rows], problem.Y[rows, 0], problem.v[rows]
+    if sparse.issparse(X):
+        # not centred, as the products with its mean are not small they are subtracted last
+        return v.sum(), X.T @ v, v @ y, np.asfortranarray((X.T @ sparse.diags_array(v) @ X).toarray()), X.T @ (v * y)
+    return v.sum(), product(X.T, v), v @ y, self_product(np.sqrt(v)[:, None] * X), product(X.T, v * y)
 
 
 def _bands(X, v):

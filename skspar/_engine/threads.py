@@ -33,14 +33,26 @@ def threads(n_jobs):
     if n_threads == 1:
         yield 1, in_turn
         return
-
-    def limited(run):
-        def inner(thunks):
-            with _libraries().limit(limits=1, user_api="blas"):
-                return run(thunks)
-
-        return inner
-
     # joblib looks for results every hundredth of a second, as long as many of our tasks take
-    with ThreadPoolExecutor(n_threads) as pool:
-        yield n_threads, limited(lambda thunks: list(pool.map(lambda thunk: thunk(), thunks)))
+    with ThreadPoolExecutor(n_threads) as pool, _libraries().limit(limits=1, user_api="blas"):
+        yield n_threads, lambda thunks: list(pool.map(lambda thunk: thunk(), thunks))
+
+
+@contextmanager
+def kernel_threads(n_threads):
+    """A function that runs thunks in so many threads and returns their results, if they do not call BLAS.
+
+    One of the threads is the caller's, and BLAS keeps its number of threads: to change that takes longer than to hand
+    out a task.
+    """
+    if n_threads == 1:
+        yield in_turn
+        return
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+
+        def run(thunks):
+            others = [pool.submit(thunk) for thunk in thunks[1:]]
+            first = thunks[0]()
+            return [first, *(other.result() for other in others)]
+
+        yield run
