@@ -23,18 +23,15 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _validated(self, X, y, sample_weight):
-        """X, y and weights as float arrays; X sparse by columns if it is sparse."""
-        return self._validated_with_means(X, y, sample_weight)[:3]
-
-    def _validated_with_means(self, X, y, sample_weight):
-        """The same, and what `check_finite` returns."""
+    def _validated(self, X, y, sample_weight, finite=True):
+        """X, y and weights as float arrays; X sparse by columns if it is sparse, and perhaps not checked for NaN."""
         X, y = validate_data(
             self, X, y, accept_sparse="csc", dtype=[np.float64, np.float32], multi_output=True, y_numeric=True,
             ensure_all_finite=False,
         )  # fmt: skip
-        means = check_finite(X, type(self).__name__)
-        return X, y, check_weights(sample_weight, X), means
+        if finite:
+            check_finite(X, type(self).__name__)
+        return X, y, check_weights(sample_weight, X)
 
     def _set_linear(self, coef, intercept, X, y):
         """Set ``coef_`` and ``intercept_`` from (p, T) and (T,), in the types and shapes that X and y ask for."""
@@ -63,19 +60,25 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
 
 
-def check_finite(X, estimator_name=None):
-    """Refuse NaN and infinities in X, as scikit-learn does; returns the means of the columns, if it needed them.
+def check_finite(X, estimator_name=None, correlations=None):
+    """Refuse NaN and infinities in X, as scikit-learn does.
 
-    Its sum over all entries takes as long as three products with X on two BLAS threads; one product, of means, tells
-    as much: it is finite exactly if all entries are.
+    Its sum over all entries takes as long as three products with X on two BLAS threads. A product of all rows and
+    columns tells as much, as it is finite exactly if all entries are (zero times infinity is NaN), but for overflow:
+    ``correlations``, if they are formed anyway, or else the means of the columns.
     """
-    by_blas = isinstance(X, np.ndarray) and X.dtype == np.float64 and (X.flags.f_contiguous or X.flags.c_contiguous)
-    if by_blas and not get_config()["assume_finite"]:
-        means = product(X.T, np.full(len(X), 1.0 / len(X)))
-        if np.isfinite(means).all():
-            return means
+    if told_by_products(X):
+        if correlations is None:
+            correlations = product(X.T, np.full(len(X), 1.0 / len(X)))
+        if np.isfinite(correlations).all():
+            return
     assert_all_finite(X, estimator_name=estimator_name, input_name="X")
-    return None
+
+
+def told_by_products(X):
+    """Whether BLAS multiplies X as it is, and it matters whether its entries are finite."""
+    by_blas = isinstance(X, np.ndarray) and X.dtype == np.float64 and (X.flags.f_contiguous or X.flags.c_contiguous)
+    return by_blas and not get_config()["assume_finite"]
 
 
 def check_one_target(X, y, accept_sparse=False):

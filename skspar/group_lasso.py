@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression
 from ._groups import resolve_groups
-from ._linear import LinearModel, alpha_grid, as_matrix, check_finite, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, check_finite, told_by_products, warn_unless_converged
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -148,14 +148,13 @@ def group_lasso_path(
     X = check_array(
         X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X", ensure_all_finite=False
     )  # fmt: skip
-    means = check_finite(X)
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
     weights = check_weights(sample_weight, X)
     layout = resolve_groups(groups, group_weights, X.shape[1], names, ungrouped, overlap)
     n_points = alphas if isinstance(alphas, Integral) else np.size(alphas)
     penalty = layout.penalty(l1_ratio, positive)
-    regression = Regression(X, as_matrix(y), weights, penalty, return_intercepts, n_points, means)
+    regression = _finite_regression(X, y, weights, penalty, return_intercepts, n_points)
     grid = alpha_grid(alphas, eps, regression.alpha_max(l1_ratio), positive)
     solutions = regression.path(l1_ratio, grid, tol, max_iter)
     warn_unless_converged([solutions], regression.null_objective, tol, max_iter)
@@ -169,6 +168,17 @@ def group_lasso_path(
     if return_n_iter:
         out += (solutions.n_iters,)
     return out
+
+
+def _finite_regression(X, y, weights, penalty, fit_intercept, n_points, estimator_name=None):
+    """The regression, once it is sure that X is finite: its correlations at zero tell, unless columns are left out."""
+    by_correlations = told_by_products(X) and len(np.unique(penalty.columns)) == X.shape[1]
+    if not by_correlations:
+        check_finite(X, estimator_name)
+    regression = Regression(X, as_matrix(y), weights, penalty, fit_intercept, n_points)
+    if by_correlations:
+        check_finite(X, estimator_name, regression.q)
+    return regression
 
 
 class _GroupLassoBase(LinearModel):
@@ -185,7 +195,7 @@ class _GroupLassoBase(LinearModel):
 
     def _regression(self, X, y, sample_weight, l1_ratio, n_points):
         """Validate, resolve the groups, and set up the problem."""
-        X, y, weights, means = self._validated_with_means(X, y, sample_weight)
+        X, y, weights = self._validated(X, y, sample_weight, finite=False)
         layout = resolve_groups(
             self.groups,
             self.group_weights,
@@ -195,7 +205,7 @@ class _GroupLassoBase(LinearModel):
             self.overlap,
         )
         penalty = layout.penalty(l1_ratio, self.positive)
-        regression = Regression(X, as_matrix(y), weights, penalty, self.fit_intercept, n_points, means)
+        regression = _finite_regression(X, y, weights, penalty, self.fit_intercept, n_points, type(self).__name__)
         self._layout = layout
         return X, y, regression
 

@@ -273,6 +273,29 @@ def test_check_of_finite_entries(rng, order):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("n, p, T", [(30, 6, 1), (300, 6, 1), (30, 200, 1), (30, 6, 9), (2000, 40, 3)])
+@pytest.mark.parametrize("response", ["zero", "constant", "zero but for a row", "random"])
+def test_products_tell_what_is_not_finite(value, order, n, p, T, response, rng):
+    """Also where the response is zero in the row, or in all, and where the row has no weight."""
+    Y = {"zero": np.zeros((n, T)), "constant": np.full((n, T), 3.0), "random": rng.normal(size=(n, T))}.get(response)
+    if Y is None:
+        Y = np.eye(n)[:, :1].repeat(T, axis=1)
+    for row, column in ((0, 0), (n // 2, p - 1), (n - 1, p // 2)):
+        X = np.array(rng.normal(size=(n, p)), order=order)
+        X[row, column] = value
+        s = np.ones(n)
+        s[n // 2] = 0.0
+        match = "X contains NaN" if np.isnan(value) else "X contains infinity"
+        for weights in (None, s):
+            for fit in (GroupLasso(1.0), GroupLasso(1.0, groups=2), GroupLasso(1.0, fit_intercept=False)):
+                with pytest.raises(ValueError, match=match), np.errstate(invalid="raise", over="raise"):
+                    fit.fit(X, Y, sample_weight=weights)
+            with pytest.raises(ValueError, match=match):
+                path(X, Y, alphas=3, sample_weight=weights)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("container", [np.asarray, sparse.csc_matrix, sparse.csr_array], ids=["dense", "csc", "csr"])
 @pytest.mark.parametrize("est", ALL, ids=lambda est: type(est).__name__)
 def test_x_and_y_must_be_finite(data, value, container, est):

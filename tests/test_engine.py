@@ -568,11 +568,31 @@ def test_alphas_far_apart(rng, monkeypatch, shape, density, sizes, l1_ratio):
         np.testing.assert_allclose(*fits, atol=2e-4 * np.abs(y).max())
 
 
-def test_means_that_are_known(rng):
-    X, y = np.asfortranarray(rng.normal(size=(60, 8)) + 1e3 * (np.arange(8) == 3)), rng.normal(size=(60, 1))
-    for weights in (np.ones(60), rng.uniform(size=60)):
-        plain = Regression(X, y, weights, layout([2] * 4), True)
-        told = Regression(X, y, weights, layout([2] * 4), True, means=X.mean(axis=0))
-        np.testing.assert_allclose(told.design.mean, plain.design.mean, rtol=1e-13)
-        np.testing.assert_allclose(told.q, plain.q, atol=1e-13)
-        np.testing.assert_allclose(told.design.mean, np.average(X, axis=0, weights=weights), rtol=1e-13)
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("stands_out", [0.0, 1.0])
+def test_large_means_show_in_a_few_rows(stands_out, weighted, order, rng):
+    """Whatever the first rows look like beside the others, no column whose mean is large is taken for another."""
+    n, levels = 4000, np.r_[0.0, 5.0, 60.0, 90.0, 110.0, 130.0, 1e4, 1e9, 0.0, 7.0]
+    Z = rng.normal(size=(n, 60))
+    # the first rows are as far away as they can be, at no more than their share of the variance
+    Z[:100] = 0.1 * Z[:100] - stands_out * np.sqrt(n / 100)
+    Z[100:] *= 1.0 - 0.99 * stands_out
+    X = (Z - Z.mean(axis=0)) / Z.std(axis=0) + np.resize(levels, 60)
+    X[:, -1] = 7.0
+    X[:150, -2] = 0.0
+    v = rng.uniform(0.5, 1.5, n) if weighted else np.ones(n)
+    v /= v.sum()
+    # all columns, of which many have large means, and some of which few have
+    for columns in (np.arange(60), np.r_[0:60:10, 1:60:10, 2:60:10, 4, 58, 59]):
+        part = np.asarray(X[:, columns], order=order)
+        wide = part.astype(np.longdouble)
+        mean = np.average(wide, axis=0, weights=v)
+        far = np.abs(mean) > 100.0 * np.sqrt(np.average((wide - mean) ** 2, axis=0, weights=v))
+        assert far.any() and not far.all()
+        rough = make_design(part, v, True, exact_mean=False)
+        np.testing.assert_array_equal(rough.shift != 0.0, far)
+        np.testing.assert_allclose(rough.shift[far], mean[far].astype(float), rtol=1e-14)
+        np.testing.assert_array_equal(make_design(part, v, False, exact_mean=False)._added != 0.0, far)
+        exact = make_design(part, v, True)
+        np.testing.assert_allclose(exact.mean, mean.astype(float), rtol=1e-12, atol=1e-12)

@@ -29,32 +29,40 @@ from .threads import blas_threads, in_turn
 CHUNK = 1 << 21
 # The same of a copy that is read once or twice and need not leave the cache.
 CACHED = 1 << 18
+# Means of more standard deviations are large, and the least weight of rows that tell which may be.
+FAR, LEAST_WEIGHT = 100.0, 1.0 / 400.0
 # Vectors up to which our product is faster than that of BLAS with as many threads.
 FEW = 6
 
 
-def make_design(X, v, fit_intercept, mean=None):
+def make_design(X, v, fit_intercept, exact_mean=True):
     """Wrap X (dense or scipy sparse) for the solvers; ``v`` are row weights that sum to one.
 
-    ``mean`` are the weighted means of the columns of a dense X, if they are known.
+    Without ``exact_mean``, means of dense columns that are not large may be rough.
     """
     if sparse.issparse(X):
         return SparseDesign(X, v, fit_intercept)
-    return DenseDesign(X, v, fit_intercept, mean)
+    return DenseDesign(X, v, fit_intercept, exact_mean)
 
 
-def _quick_moments(X, v, mean=None):
+def _quick_moments(X, v, exact_mean):
     """Weighted means of the columns, and standard deviations that are exact where they are small beside the mean.
 
-    For the others a lower bound, from a few rows, spares a second pass over X.
+    For the others a lower bound, from a few rows, spares a pass over X, and so does their mean unless it must be exact.
     """
-    mean = product(X.T, v) if mean is None else mean.copy()
     # consecutive ones, which no copy of X's memory order is needed for
     start = int(np.argmax(v > 0.0))
-    some = slice(start, start + 100)
+    some = slice(start, start + max(32, len(X) // 200))
     weight = v[some].sum()
-    deviation = np.sqrt(weight) * dense_moments(X[some], v[some] / weight)[1]
-    doubtful = np.flatnonzero(np.abs(mean) > 100.0 * deviation)
+    rough, deviation = dense_moments(X[some], v[some] / weight)
+    mean, doubtful = None, []
+    if not exact_mean and weight >= LEAST_WEIGHT:
+        # neither their deviation nor the distance of the means is more than sd / weight^1/2: a mean beyond FAR sd shows
+        mean, doubtful = rough, np.flatnonzero(np.abs(rough) > (FAR * np.sqrt(weight) - 1.0) * deviation)
+    deviation *= np.sqrt(weight)
+    if mean is None or len(doubtful) > 0.1 * len(mean):
+        mean = product(X.T, v)
+        doubtful = np.flatnonzero(np.abs(mean) > FAR * deviation)
     for piece in pieces(len(doubtful), X.shape[0]):
         chosen = doubtful[piece]
         mean[chosen], deviation[chosen] = dense_moments(X[:, chosen], v)
@@ -64,7 +72,7 @@ def _quick_moments(X, v, mean=None):
 def _shifts(mean, deviation, fit_intercept):
     """The means, what every operation subtracts from the columns, and what products add back."""
     none = np.zeros(len(mean))
-    large = np.where(np.abs(mean) > 100.0 * deviation, mean, 0.0)
+    large = np.where(np.abs(mean) > FAR * deviation, mean, 0.0)
     return (mean, large, none) if fit_intercept else (none, none, large)
 
 
@@ -116,7 +124,7 @@ class DenseDesign:
     Attributes
     ----------
     mean : ndarray of shape (p,)
-        Weighted means; zero without an intercept.
+        Weighted means, rough ones if these will do; zero without an intercept.
     shift : ndarray of shape (p,)
         Every operation sees ``X - shift``.
     plain : bool
@@ -127,11 +135,11 @@ class DenseDesign:
 
     is_sparse = False
 
-    def __init__(self, X, v, fit_intercept, mean=None):
+    def __init__(self, X, v, fit_intercept, exact_mean=True):
         self.X = X
         self.shape, self.nbytes = X.shape, X.nbytes
         by_blas = X.dtype == np.float64 and X.itemsize in X.strides and min(X.strides) > 0
-        moments = _quick_moments(X, v, mean) if by_blas else dense_moments(X, v)
+        moments = _quick_moments(X, v, exact_mean) if by_blas else dense_moments(X, v)
         self.mean, self.shift, self._added = _shifts(*moments, fit_intercept)
         self._read = self.shift + self._added
         self.far = bool(self._added.any())

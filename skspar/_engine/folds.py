@@ -35,15 +35,13 @@ class Regression:
     fit_intercept : bool
     n_points : int
         How many alphas the design will be asked for, all in all; decides whether moments pay.
-    means : ndarray of shape (p,), optional
-        Means of the columns of a dense X without weights, if they are known.
     """
 
-    def __init__(self, X, Y, weights, penalty, fit_intercept, n_points=1, means=None):
+    def __init__(self, X, Y, weights, penalty, fit_intercept, n_points=1):
         self.weights = np.asarray(weights, dtype=np.float64)
         self.v = self.weights / self.weights.sum()
         self.penalty, self.fit_intercept = penalty, fit_intercept
-        self.design = make_design(X, self.v, fit_intercept, means if np.all(self.weights == self.weights[0]) else None)
+        self.design = make_design(X, self.v, fit_intercept, exact_mean=False)
         # centred first, and a response that is constant up to rounding is made exactly so; then brought to entries of
         # at most one, so that no square under- or overflows
         present = self.v > 0.0
