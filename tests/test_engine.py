@@ -596,3 +596,81 @@ def test_large_means_show_in_a_few_rows(stands_out, weighted, order, rng):
         np.testing.assert_array_equal(make_design(part, v, False, exact_mean=False)._added != 0.0, far)
         exact = make_design(part, v, True)
         np.testing.assert_allclose(exact.mean, mean.astype(float), rtol=1e-12, atol=1e-12)
+
+
+def single_moments(monkeypatch):
+    """Moments pay from now on, in single precision too; returns what is formed so."""
+    formed, form = [], folds.Moments.in_single
+    monkeypatch.setattr(folds, "_moments_pay", lambda *_: True)
+    monkeypatch.setattr(folds, "WIDE", 2)
+
+    def spy(*arguments):
+        formed.append(form(*arguments))
+        return formed[-1]
+
+    monkeypatch.setattr(folds.Moments, "in_single", spy)
+    return formed
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("sizes, l1_ratio, T", [([1] * 60, 0.0, 1), ([5] * 12, 0.0, 1), ([5] * 12, 0.4, 2)], ids=str)
+def test_moments_in_single_precision(sizes, l1_ratio, T, fit_intercept, weighted, order, rng, monkeypatch):
+    """They find solutions whose gap the rows tell, as small as asked for; scales of columns differ as they may."""
+    n, p = 1500, 60
+    X = np.asarray((rng.normal(size=(n, p)) + 3.0 * rng.normal(size=p)) * 10.0 ** rng.integers(-3, 4, p), order=order)
+    Y = X[:, :10] @ (rng.normal(size=(10, T)) / X[:, :10].std(axis=0)[:, None]) + rng.normal(size=(n, T))
+    s = rng.choice([0.0, 0.5, 2.0], n) if weighted else None
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    options = dict(groups=groups, l1_ratio=l1_ratio, sample_weight=s, return_intercepts=fit_intercept)
+    # the last block is smaller
+    monkeypatch.setattr(design_module, "SINGLE", 400 * p)
+    formed = single_moments(monkeypatch)
+    for fraction in (0.3, 0.03, 0.001):
+        top = group_lasso_path(X, Y, alphas=1, **options)[0][0]
+        del formed[:]
+        _, coefs, gaps, *b0 = group_lasso_path(X, Y, alphas=[fraction * top], tol=1e-9, **options)
+        assert len(formed) == 1 and formed[0] is not None
+        members = [np.flatnonzero(groups == g) for g in range(len(sizes))]
+        problem = Problem(
+            X, Y, members, np.sqrt(sizes), fraction * top, l1_ratio, sample_weight=s, fit_intercept=fit_intercept
+        )
+        gap = problem.objective(coefs[..., 0]) - problem.dual_objective(coefs[..., 0], best_scale=True)
+        assert gap <= 1e-9 * problem.null_objective
+        np.testing.assert_allclose(gaps[0], gap, atol=1e-12 * problem.null_objective)
+
+
+@pytest.mark.parametrize("kind", ["too large", "too small", "zero", "wrong", "alphas"])
+def test_single_precision_gives_way(kind, rng, monkeypatch):
+    """To doubles, where its range does not suffice, where the rows do not confirm what it finds, and on paths."""
+    X = rng.normal(size=(300, 20))
+    y = X[:, :4].sum(axis=1) + rng.normal(size=300)
+    if kind in ("too large", "too small"):
+        X[:, 3] *= 1e25 if kind == "too large" else 1e-25
+    if kind == "zero":
+        X[:, 5] = 0.0
+    formed = single_moments(monkeypatch)
+    if kind == "wrong":
+        form = design_module.DenseDesign.single_gram
+        monkeypatch.setattr(design_module.DenseDesign, "single_gram", lambda *given: 30.0 * form(*given))
+    alpha = 0.05 * group_lasso_path(X, y, alphas=1)[0][0]
+    del formed[:]
+    alphas = np.full(4, alpha) * [8, 4, 2, 1] if kind == "alphas" else [alpha]
+    *_, gaps = group_lasso_path(X, y, alphas=alphas, tol=1e-10)
+    assert len(formed) == (kind != "alphas") and all((moments is None) == (kind != "wrong") for moments in formed)
+    assert gaps.max() <= 1e-10 * (y @ y) / 600
+
+
+@pytest.mark.parametrize("n_vectors", [1, 3, 40])
+@pytest.mark.parametrize("count", [3, 12, 30, 40])
+def test_products_of_some_columns(n_vectors, count, rng):
+    """By copies of them, or with all at once; a column may come twice."""
+    X = np.asfortranarray(rng.normal(size=(200, 30)))
+    design = make_design(X, np.full(200, 1 / 200), False)
+    columns = rng.integers(30, size=count) if count == 40 else rng.permutation(30)[:count]
+    R, B = rng.normal(size=(200, n_vectors)), rng.normal(size=(count, n_vectors))
+    np.testing.assert_allclose(design.correlate_some(columns, R), X[:, columns].T @ R, atol=1e-12)
+    out = np.asfortranarray(R.copy())
+    design.subtract_product(columns, B, out)
+    np.testing.assert_allclose(out, R - X[:, columns] @ B, atol=1e-12)

@@ -6,7 +6,7 @@ alternate between the two libraries hold each other up (measured: ten times slow
 """
 import numpy as np
 
-from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk
+from scipy.linalg.cython_blas cimport dgemm, dgemv, dsyrk, ssyrk
 from scipy.linalg.cython_lapack cimport dsyevd
 
 
@@ -118,6 +118,18 @@ def self_product(A, out=None):
     if A.size:
         _self_product(A, total, 0.0)
     return symmetric(total)
+
+
+def single_self_product(float[::1, :] A, float[::1, :] out):
+    """Add ``A'A``, in single precision, to the lower triangle of ``out``."""
+    cdef int n = <int> A.shape[0], p = <int> A.shape[1]
+    cdef float one = 1.0
+    if out.shape[0] != p or out.shape[1] != p:
+        raise ValueError(f"out has shape {out.shape[0], out.shape[1]}")
+    if n == 0 or p == 0:
+        return
+    with nogil:
+        ssyrk("L", "T", &p, &n, &one, &A[0, 0], &n, &one, &out[0, 0], &p)
 
 
 def symmetric(lower):

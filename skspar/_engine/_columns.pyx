@@ -15,6 +15,11 @@ cdef extern from "_columns_loops.h" nogil:
         const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, double *, Py_ssize_t
     )
 
+# what is written, where that may be of another type than what is read
+ctypedef fused number:
+    float
+    double
+
 ctypedef fused index_t:
     int
     long long
@@ -66,13 +71,13 @@ def dense_columns(
     const Py_ssize_t[::1] rows,
     const Py_ssize_t[::1] columns,
     const double[::1] shift,
-    double[::1, :] out,
+    number[::1, :] out,
 ):
     """``out[a, b] = X[rows[a], columns[b]] - shift[columns[b]]``."""
     cdef Py_ssize_t a, b, j, i, n = rows.shape[0], m = columns.shape[0], start, stop
     cdef double s
     cdef const floating *x
-    cdef double *o
+    cdef number *o
     cdef bint together = n > 0 and X.strides[0] == sizeof(floating)
     with nogil:
         for a in range(1, n):
@@ -81,13 +86,13 @@ def dense_columns(
             for b in range(m):
                 s, x, o = shift[columns[b]], &X[rows[0], columns[b]], &out[0, b]
                 for a in range(n):
-                    o[a] = x[a] - s
+                    o[a] = <number> (x[a] - s)
         elif X.strides[0] <= X.strides[1]:
             for b in range(m):
                 j = columns[b]
                 s = shift[j]
                 for a in range(n):
-                    out[a, b] = X[rows[a], j] - s
+                    out[a, b] = <number> (X[rows[a], j] - s)
         else:
             # tiles of rows keep the strided writes in cache
             start = 0
@@ -98,7 +103,7 @@ def dense_columns(
                     s = shift[j]
                     for a in range(start, stop):
                         i = rows[a]
-                        out[a, b] = X[i, j] - s
+                        out[a, b] = <number> (X[i, j] - s)
                 start = stop
 
 

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from ._blas import product, self_product, symmetric, zeros_to_add_to
+from ._blas import product, self_product, single_self_product, symmetric, zeros_to_add_to
 from ._columns import (
     dense_columns,
     dense_correlate,
@@ -29,6 +29,10 @@ from .threads import blas_threads, in_turn
 CHUNK = 1 << 21
 # The same of a copy that is read once or twice and need not leave the cache.
 CACHED = 1 << 18
+# Share of the columns from which a product of few vectors with all costs less than to copy them.
+MANY = 0.25
+# Elements of a copy in single precision, and sums of squares that are small enough for terms of theirs to vanish there.
+SINGLE, SMALLEST = 1 << 20, 1e-28
 # Means of more standard deviations are large, and the least weight of rows that tell which may be.
 FAR, LEAST_WEIGHT = 100.0, 1.0 / 400.0
 # Vectors up to which our product is faster than that of BLAS with as many threads.
@@ -174,8 +178,14 @@ class DenseDesign:
         _add_means(self._added, R, out)
         return out
 
+    def _all_at_once(self, columns, n_vectors):
+        """Whether a product with all columns, which are not copied, costs less than one with copies of some."""
+        return self.plain and n_vectors <= FEW and len(columns) > MANY * self.shape[1]
+
     def correlate_some(self, columns, R):
         """``X_J' R`` for some columns J."""
+        if self._all_at_once(columns, R.shape[1]):
+            return self.correlate(R)[columns]
         out = zeros_to_add_to((len(columns), R.shape[1]))
         for rows in pieces(self.shape[0], len(columns), CACHED):
             read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
@@ -210,8 +220,34 @@ class DenseDesign:
         if centred:
             out -= np.outer(sums, sums[old:])
 
+    def single_gram(self, v, origin):
+        """``(X - origin)' V (X - origin)`` formed in single precision; None where that has not the range for it."""
+        p = self.shape[1]
+        total, every, equal = np.zeros((p, p), dtype=np.float32, order="F"), np.arange(p), np.all(v == v[0])
+        block = np.empty((0, p), dtype=np.float32, order="F")
+        for rows in pieces(self.shape[0], p, SINGLE):
+            size = rows.stop - rows.start
+            if len(block) != size:
+                block = np.empty((size, p), dtype=np.float32, order="F")
+            dense_columns(self.X, np.arange(rows.start, rows.stop), every, origin, block)
+            if not equal:
+                block *= np.sqrt(v[rows], dtype=np.float32)[:, None]
+            single_self_product(block, total)
+        squares = np.diag(total)
+        if not np.isfinite(squares).all() or squares.min() < SMALLEST:
+            return None
+        total = symmetric(total.astype(np.float64, order="F"))
+        if equal:
+            total *= v[0]
+        return total
+
     def subtract_product(self, columns, B, R):
         """``R -= X_J B`` in place."""
+        if self._all_at_once(columns, B.shape[1]) and len(np.unique(columns)) == len(columns):
+            every = np.zeros((self.shape[1], B.shape[1]), order="F")
+            every[columns] = B
+            product(self.X, every, R, scale=-1.0, keep=1.0)
+            return
         _subtract_means(self._added[columns], B, R)
         for rows in pieces(self.shape[0], len(columns), CACHED):
             read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)

@@ -20,6 +20,10 @@ from .penalty import BlockPenalty
 from .problem import MomentProblem, Moments, RowProblem
 from .threads import threads
 
+# Moments in single precision take half the time, and a pass or two over X to certify each alpha: up to so many alphas,
+# and from so many columns on, that pays.
+FEW_POINTS, WIDE = 3, 400
+
 
 class Regression:
     """``min 1/2 sum_i v_i ||y_i - b0 - x_i'B||^2 + alpha * penalty(B)``, v the weights scaled to sum one.
@@ -90,13 +94,21 @@ class Regression:
         if start is None and len(positive) and positive[-1] < top:
             decades = np.log10(top) - np.log10(positive[-1])
             self._by_moments = self._by_moments or _moments_pay(self.design, len(positive), decades)
-        problem = self.problem()
         if start is not None:
             start = start[self.penalty.columns] / self.scale
-        # the very correlations that alpha_max came from, so that alpha_max itself gives exactly zero
-        generator = solve_path(problem, penalty, positive / self.scale, tol, max_iter, self.q, start)
-        result = drive(self.design, [generator])[0]
-        return Solutions(self, problem, penalty, result, self.v, alphas)
+
+        def solve(problem):
+            # the very correlations that alpha_max came from, so that alpha_max itself gives exactly zero
+            generator = solve_path(problem, penalty, positive / self.scale, tol, max_iter, self.q, start)
+            return drive(self.design, [generator])[0]
+
+        problem = self._single_problem() if len(positive) <= FEW_POINTS else None
+        if problem is not None:
+            result = solve(problem)
+            if result.converged.all():
+                return Solutions(self, self.rows, penalty, result, self.v, alphas)
+        problem = self.problem()
+        return Solutions(self, problem, penalty, solve(problem), self.v, alphas)
 
     def folds(self, l1_ratios, alphas, splits, tol, max_iter, n_jobs=None, reports=None):
         """Solutions for every fold: a list (l1 ratios) of lists (folds); ``alphas`` has a grid for each l1 ratio.
@@ -194,24 +206,41 @@ class Regression:
         B, intercept, excess = least_squares(self.design, self._Y, v, columns, self.fit_intercept)
         return B * self.scale, intercept * self.scale + self._y_shift, excess * self.scale**2
 
+    def _products(self):
+        """Products of all columns with the response, which the correlations at zero are unless columns are left out."""
+        whole = len(self.q) == self.design.shape[1] and np.array_equal(self.penalty.columns, np.arange(len(self.q)))
+        return self.q if whole else None
+
+    def _single_problem(self):
+        """The problem by moments in single precision, to be certified from the rows, where that pays; or None."""
+        design, xy = self.design, self._products()
+        ready = self._by_moments and self._moments is None and xy is not None
+        if not ready or design.is_sparse or not design.plain or design.shape[1] < WIDE:
+            return None
+        moments = Moments.in_single(design, self._Y, self.v, *self._origins(), self.fit_intercept, xy)
+        if moments is None:
+            return None
+        eps = float(np.finfo(np.float32).eps)
+        return MomentProblem(moments, self.penalty, self.fit_intercept, lambda: self.rows, eps)
+
     def problem(self):
         """The problem on all rows, in the form that pays."""
         if self._by_moments:
             if self._moments is None:
-                # the correlations at zero are these, too, unless there are columns that were projected out of them
-                whole = len(self.q) == self.design.shape[1] and np.array_equal(
-                    self.penalty.columns, np.arange(len(self.q))
-                )
-                self._moments = self._moments_of(self.v, np.arange(len(self.v)), self.q if whole else None)
+                self._moments = self._moments_of(self.v, np.arange(len(self.v)), self._products())
             problem = MomentProblem(self._moments, self.penalty, self.fit_intercept, lambda: self.rows)
             if problem.reliable:
                 return problem
         return self.rows
 
+    def _origins(self):
+        """What moments are about."""
+        if not self.fit_intercept:
+            return np.zeros(self.design.shape[1]), np.zeros(self._Y.shape[1])
+        return self.design.mean, product(self._Y.T, self.v)
+
     def _moments_of(self, weights, rows, xy=None):
-        x_origin = self.design.mean if self.fit_intercept else np.zeros(self.design.shape[1])
-        y_origin = product(self._Y.T, self.v) if self.fit_intercept else np.zeros(self._Y.shape[1])
-        return Moments.of_rows(self.design, self._Y, weights, x_origin, y_origin, rows, self.fit_intercept, xy)
+        return Moments.of_rows(self.design, self._Y, weights, *self._origins(), rows, self.fit_intercept, xy)
 
     def _fold_moments(self, splits, weights):
         everything = np.arange(len(self.v))

@@ -141,7 +141,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 goal = max(goal, (LEAD_TOL if place < 0 else LACK_TOL) * problem.null_objective)
             iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
-        correlations, rss = yield from problem.evaluate(work.features, solutions, 0.1 * target)
+        accuracy = 0.1 * target if places[at] >= 0 else np.inf
+        correlations, rss = yield from problem.evaluate(work.features, solutions, accuracy)
         n_passes += 1
 
         wanted, first_failure = None, None

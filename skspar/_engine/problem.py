@@ -18,6 +18,8 @@ from scipy.linalg import qr, solve_triangular
 from ._blas import product, self_product, symmetric, zeros_to_add_to
 from .design import CACHED, CHUNK, pieces
 
+EPS = float(np.finfo(np.float64).eps)
+
 
 class RowProblem:
     """A weighted least-squares problem on the rows of a design.
@@ -253,12 +255,25 @@ class Moments:
         xy = summed if xy is None else xy
         return cls(float(weights[rows].sum()), x, y, xx, xy, yy, x_origin, y_origin)
 
+    @classmethod
+    def in_single(cls, design, Y, v, x_origin, y_origin, centred, xy):
+        """Moments of all rows, the products of the columns in single precision; None where that has not the range.
+
+        ``xy`` are the products with the response. A design that BLAS can multiply as it is only.
+        """
+        xx = design.single_gram(v, x_origin)
+        if xx is None:
+            return None
+        x = design.correlate(v[:, None])[:, 0] - x_origin if centred else np.zeros(len(xx))
+        D = Y - y_origin
+        return cls(1.0, x, product(D.T, v), xx, xy, np.einsum("i,ij,ij->j", v, D, D), x_origin, y_origin)
+
 
 class MomentProblem:
     """The same problem from moments, so that hardly a question needs a pass over X.
 
     ``rows`` makes the `RowProblem`: moments cancel where coefficients are large beside the fit, so solutions there are
-    certified from the rows.
+    certified from the rows; all are, if the products are known to single precision only (``eps``).
 
     Attributes
     ----------
@@ -271,8 +286,8 @@ class MomentProblem:
     n_rows = np.inf
     design = None
 
-    def __init__(self, moments, penalty, fit_intercept, rows):
-        self.penalty, self.fit_intercept = penalty, fit_intercept
+    def __init__(self, moments, penalty, fit_intercept, rows, eps=EPS):
+        self.penalty, self.fit_intercept, self._eps = penalty, fit_intercept, eps
         self._make_rows, self._rows = rows, None
         self._columns = penalty.columns
         self._distinct = len(np.unique(self._columns)) == len(self._columns)
@@ -363,7 +378,7 @@ class MomentProblem:
 
     def _rounding(self, columns, B):
         """What rounding may change the duality gap of a solution by."""
-        return 4.0 * np.finfo(np.float64).eps * float(np.sum((self._y_size + self._sizes[columns] @ np.abs(B)) ** 2))
+        return 4.0 * self._eps * float(np.sum((self._y_size + self._sizes[columns] @ np.abs(B)) ** 2))
 
     def unpenalized_part(self, features, solutions):
         """Intercepts (n_solutions, n_targets) and coefficients of the unpenalised columns for some solutions."""
