@@ -15,12 +15,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state
 from sklearn.utils._tags import get_tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-from threadpoolctl import ThreadpoolController
 
 from ._engine.label_cuts import knockoff_factor, knockoff_threshold, lowest
 from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
+from ._engine.threads import one_blas_thread
 from ._label_fit import LabelFit, encoded, right_probability
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
@@ -399,7 +399,7 @@ class NoisyLabelDetector(BaseEstimator):
         self._check_classes(labels, present, weights)
         rng = check_random_state(self.random_state)
         # the many small products only wait for each other's threads
-        with ThreadpoolController().limit(limits=1, user_api="blas"):
+        with one_blas_thread:
             if self.out_of_fold:
                 posterior, entries, right = self._fit_folds(X, labels, weights, rng)
             else:

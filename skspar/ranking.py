@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._engine.comparison_path import Comparisons, GroupedComparisons, follow, one_blas_thread, solve
+from ._engine.comparison_path import Comparisons, GroupedComparisons, follow, solve
 from ._engine.comparison_pruning import Pruned, choose, covariance, cut_for_share, prune, stays_connected
 from ._engine.comparisons import DENSE_LIMIT, Parametrization, merge
+from ._engine.threads import one_blas_thread
 from ._items import encode, named, universe
 from ._sklearn_compat import Interval, StrOptions, _check_sample_weight, _fit_context, validate_params
 from ._weights import check_weights
@@ -402,7 +403,7 @@ class RobustPairwiseRanker(BaseEstimator):
         )
         problem.report(self.handle_unknown)
         model, path = problem.model, follow(problem.model, ENTRY_TOL)
-        with one_blas_thread():
+        with one_blas_thread:
             pruned = self._prune(problem, path)
 
         scale, theta = problem.scale, pruned.theta

@@ -1,6 +1,8 @@
 """The parts of the engine, each against a plain NumPy computation or against another part that must agree."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from _oracles import Problem, dual_norm
 from scipy import sparse
 from sklearn.linear_model import Lasso
 from sklearn.model_selection import KFold
+from threadpoolctl import threadpool_limits
 
 import skspar._engine.design as design_module
 import skspar._engine.folds as folds
@@ -23,7 +26,7 @@ from skspar._engine.forms import GramForm, RowForm
 from skspar._engine.newton import Curvature, RowGram, RowSystem, directions_from_gram, directions_from_rows
 from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
-from skspar._engine.threads import threads
+from skspar._engine.threads import blas_threads, kernel_threads, one_blas_thread, threads
 
 
 def layout(sizes, **options):
@@ -674,3 +677,35 @@ def test_products_of_some_columns(n_vectors, count, rng):
     out = np.asfortranarray(R.copy())
     design.subtract_product(columns, B, out)
     np.testing.assert_allclose(out, R - X[:, columns] @ B, atol=1e-12)
+
+
+def test_blas_gets_its_threads_back():
+    """Whoever comes and goes while others are within, in whatever order."""
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(one_blas_thread)
+        second.enter_context(threads(2))
+        first.close()
+        assert blas_threads() == 1
+        first.enter_context(one_blas_thread)
+        second.close()
+        assert blas_threads() == 1
+        first.close()
+        assert blas_threads() == before
+        with pytest.raises(ZeroDivisionError), one_blas_thread:
+            raise ZeroDivisionError
+        assert blas_threads() == before
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_kernel_threads_keep_the_order(n_threads):
+    def fail():
+        raise ZeroDivisionError
+
+    with kernel_threads(n_threads) as run:
+        names = run([lambda i=i: (i, threading.get_ident()) for i in range(7)])
+        assert [i for i, _ in names] == list(range(7)) and len({name for _, name in names}) <= n_threads
+        for thunks in ([fail, int], [int, fail]):
+            with pytest.raises(ZeroDivisionError):
+                run(thunks)

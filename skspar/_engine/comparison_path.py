@@ -7,13 +7,12 @@ that has their values and derivatives at both; where the exact solution between 
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ._comparisons import comparisons_enter, dual_pass, huber_pass, stays_to_zero, values_enter
 from .comparisons import Pairs
+from .threads import one_blas_thread
 
 # Stands for an infinite threshold: responses are at most one.
 UNBOUNDED = 1e150
@@ -374,19 +373,10 @@ def least_squares(model):
     return Point(np.inf, point.theta, np.zeros_like(point.theta), point.n_iter)
 
 
-@cache
-def _libraries():
-    return ThreadpoolController()
-
-
-def one_blas_thread():
-    """A context: many small systems in turn are slower with threads, which wait for work by spinning."""
-    return _libraries().limit(limits=1, user_api="blas")
-
-
 def follow(model, tol, alpha_min=None):
     """Follow the path down until nearly all have entered (or to ``alpha_min``); ``tol`` is relative."""
-    with one_blas_thread():
+    # many small systems in turn are slower with threads, which wait for work by spinning
+    with one_blas_thread:
         return _follow(model, tol, alpha_min)
 
 

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
@@ -17,6 +18,32 @@ def _libraries():
 def blas_threads():
     """How many threads BLAS has at present."""
     return max((library["num_threads"] for library in _libraries().info() if library["user_api"] == "blas"), default=1)
+
+
+class _OneThread:
+    """BLAS with one thread, for as long as anybody is within.
+
+    The number is the process's: if everybody put back what they found, those who came while others were within would
+    leave one thread for good.
+    """
+
+    def __init__(self):
+        self._lock, self._within, self._limit = Lock(), 0, None
+
+    def __enter__(self):
+        with self._lock:
+            if self._within == 0:
+                self._limit = _libraries().limit(limits=1, user_api="blas")
+            self._within += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                self._limit.restore_original_limits()
+
+
+one_blas_thread = _OneThread()
 
 
 def in_turn(thunks):
@@ -34,7 +61,7 @@ def threads(n_jobs):
         yield 1, in_turn
         return
     # joblib looks for results every hundredth of a second, as long as many of our tasks take
-    with ThreadPoolExecutor(n_threads) as pool, _libraries().limit(limits=1, user_api="blas"):
+    with ThreadPoolExecutor(n_threads) as pool, one_blas_thread:
         yield n_threads, lambda thunks: list(pool.map(lambda thunk: thunk(), thunks))
 
 
