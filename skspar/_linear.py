@@ -63,8 +63,8 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
 def check_finite(X, estimator_name=None, correlations=None):
     """Refuse NaN and infinities in X, as scikit-learn does.
 
-    Its sum over all entries takes as long as three products with X on two BLAS threads. A product of all rows and
-    columns tells as much, as it is finite exactly if all entries are (zero times infinity is NaN), but for overflow:
+    Its sum over all entries takes as long as three products with X on two BLAS threads. A product of all rows, none
+    times zero, and all columns tells as much, as it is finite exactly if all entries are, but for overflow:
     ``correlations``, if they are formed anyway, or else the means of the columns.
     """
     if told_by_products(X):
