@@ -222,7 +222,7 @@ def speed(quick):
         lambda k, d, s: numpy_fused(signal, 1.0, k, d, s),
     ))  # fmt: skip
     for name, ours, theirs in cases:
-        # no BLAS here, whose threads would wait for each other
+        # the fused recursion calls no BLAS: two are how many threads may step its chain
         with threadpool_limits(2 if name.startswith("fused") else 1, user_api="blas"):
             path = ours()
             steps = int(path.n_steps[-1])
