@@ -172,7 +172,7 @@ def group_lasso_path(
 
 def _finite_regression(X, y, weights, penalty, fit_intercept, n_points, estimator_name=None):
     """The regression, once it is sure that X is finite: its correlations at zero tell, unless something is left out."""
-    by_correlations = told_by_products(X) and len(np.unique(penalty.columns)) == X.shape[1]
+    by_correlations = told_by_products(X) and np.bincount(penalty.columns, minlength=X.shape[1]).all()
     if not by_correlations:
         check_finite(X, estimator_name)
     regression = Regression(X, as_matrix(y), weights, penalty, fit_intercept, n_points)

@@ -184,9 +184,11 @@ def test_designs_compute_the_same(rng, dtype, kind):
     for width in (1, 2, 8, 9):
         many = rng.normal(size=(30, width))
         np.testing.assert_allclose(design.correlate(many), shifted.T @ many, atol=1e-10)
-    expected = R - shifted[:, some] @ B
-    design.subtract_product(some, B, R)
-    np.testing.assert_allclose(R, expected, atol=1e-12)
+    for columns in (some, np.array([5, 1])):
+        for order in ("C", "F"):
+            residual = np.array(R, order=order)
+            design.subtract_product(columns, B, residual)
+            np.testing.assert_allclose(residual, R - shifted[:, columns] @ B, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 30])
@@ -222,6 +224,30 @@ def test_few_products(rng, n, p):
         dense_correlate(X[:, 2 : 2 + p], R[:n, :2], out)
         assert not np.isfinite(out[0]).any()
         assert np.isfinite(out[1:]).all()
+
+
+@pytest.mark.parametrize("n", [1, 7, 29, 511, 1100])
+@pytest.mark.parametrize("weights", ["equal", "unequal"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("exact_mean", [False, True])
+@pytest.mark.parametrize("order", ["F", "C"])
+def test_gram_matrix_of_some_columns(rng, n, weights, fit_intercept, exact_mean, order):
+    """Of columns as they are, of shifted ones, and where there is more to form than our kernel takes."""
+    X = rng.normal(size=(n, 300)) + rng.normal(size=300)
+    X[:, 290:] += 3000.0 * fit_intercept
+    v = np.ones(n) if weights == "equal" else rng.random(n) + 0.1
+    v /= v.sum()
+    design = make_design(np.array(X, order=order), v, fit_intercept, exact_mean)
+    seen = X - v @ X if fit_intercept else X
+    for columns in (rng.permutation(290), rng.permutation(300), np.array([5]), rng.permutation(17)):
+        for n_last in {1, 5, len(columns) // 2, len(columns)} & set(range(1, len(columns) + 1)):
+            store = np.full((len(columns) + 2, n_last), np.nan, order="F")
+            design.gram(columns, n_last, v, fit_intercept, store[: len(columns)])
+            expected = seen[:, columns].T @ (v[:, None] * seen[:, columns[len(columns) - n_last :]])
+            np.testing.assert_allclose(store[: len(columns)], expected, atol=1e-11)
+            corner = store[len(columns) - n_last : len(columns)]
+            np.testing.assert_array_equal(corner, corner.T)
+            assert np.isnan(store[len(columns) :]).all()
 
 
 @pytest.mark.parametrize("container", [np.asfortranarray, np.ascontiguousarray, sparse.csc_array])

@@ -17,10 +17,12 @@ from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm, dswap
 from scipy.linalg.cython_lapack cimport dposv
 
-cdef extern from "_bregman_loops.h" nogil:
+cdef extern from "_add_columns.h" nogil:
     void add_columns(
         double *, const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double, Py_ssize_t
     )
+
+cdef extern from "_bregman_loops.h" nogil:
     void dots(double *, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t)
     void both_products(
         double *, double *, const double *, Py_ssize_t, Py_ssize_t, const double *, double, const double *, Py_ssize_t

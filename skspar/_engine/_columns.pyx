@@ -10,9 +10,15 @@ import numpy as np
 from cython cimport floating
 from libc.math cimport sqrt
 
+cdef extern from "_add_columns.h" nogil:
+    void add_columns(
+        double *, const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double, Py_ssize_t
+    )
+
 cdef extern from "_columns_loops.h" nogil:
     void add_correlations(
-        const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, double *, Py_ssize_t
+        const double *, Py_ssize_t, Py_ssize_t, const Py_ssize_t *, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t,
+        double *, Py_ssize_t
     )
 
 # what is written, where that may be of another type than what is read
@@ -123,9 +129,95 @@ def dense_correlate(const double[:, :] X, const double[:, :] R, double[:, :] out
             i = k * step
             rows = min(step, n - i)
             add_correlations(
-                &X[i, 0], X.strides[1] // 8, rows, p, &R[i, 0], R.strides[1] // 8, width, &out[0, 0],
+                &X[i, 0], X.strides[1] // 8, rows, NULL, p, &R[i, 0], R.strides[1] // 8, width, &out[0, 0],
                 out.strides[1] // 8,
             )
+
+
+cdef enum:
+    # rows and, of a Gram matrix, columns whose products are formed together
+    TOGETHER = 512
+    DIAGONAL = 6
+
+
+def dense_subtract_product(
+    const double[:, :] X, const Py_ssize_t[::1] columns, const double[::1, :] B, double[:, :] R
+):
+    """``R -= X_J B``, each J read as often as R has columns; the columns of X and R are contiguous."""
+    cdef Py_ssize_t n = X.shape[0], i, k, c
+    if n == 0 or columns.shape[0] == 0:
+        return
+    with nogil:
+        for k in range((n + TOGETHER - 1) // TOGETHER):
+            i = k * TOGETHER
+            for c in range(R.shape[1]):
+                add_columns(
+                    &R[i, c], &X[i, 0], X.strides[1] // 8, min(TOGETHER, n - i), &columns[0], &B[0, c], -1.0,
+                    columns.shape[0],
+                )
+
+
+def dense_gram(
+    const double[:, :] X,
+    const Py_ssize_t[::1] columns,
+    const double[::1] mean,
+    const double[::1] root,
+    double[:, :] out,
+    double[::1] sums,
+):
+    """``out += X_K' V Z`` for ``Z = (X - mean)_N``, the last columns N of K; their own rows are of ``Z' V Z``.
+
+    The columns of X and of out are contiguous. ``root`` holds the roots of the weights, or nothing if all are one.
+    Where it has entries, ``X_K' V 1`` is added to ``sums``, for the columns N ``Z' V 1``.
+    """
+    cdef Py_ssize_t n = X.shape[0], m = columns.shape[0], last = out.shape[1], a, b, i, j, k, rows, old = m - last
+    # an odd number of cache lines, lest all columns share the same few places of a cache
+    cdef Py_ssize_t lead = TOGETHER + 8, apart = X.strides[1] // 8, stride = out.strides[1] // 8
+    cdef bint weighted = root.shape[0] > 0
+    cdef double[::1, :] part = np.empty((lead, last), order="F")
+    cdef double[::1] v = np.ones(TOGETHER)
+    cdef const double *x
+    cdef double *z
+    cdef double s
+    if n == 0 or last == 0:
+        return
+    with nogil:
+        for k in range((n + TOGETHER - 1) // TOGETHER):
+            i = k * TOGETHER
+            rows = min(TOGETHER, n - i)
+            for b in range(last):
+                s, x, z = mean[columns[old + b]], &X[i, columns[old + b]], &part[0, b]
+                for a in range(rows):
+                    z[a] = x[a] - s
+            if weighted:
+                for a in range(rows):
+                    v[a] = root[i + a] * root[i + a]
+                for b in range(last):
+                    z = &part[0, b]
+                    for a in range(rows):
+                        z[a] *= root[i + a]
+            # of blocks of columns, those before the diagonal's
+            for j in range((last + DIAGONAL - 1) // DIAGONAL):
+                b = j * DIAGONAL
+                a = min(DIAGONAL, last - b)
+                add_correlations(
+                    &part[0, 0], lead, rows, NULL, b + a, &part[0, b], lead, a, &out[old, b], stride
+                )
+            if weighted:
+                for b in range(last):
+                    z = &part[0, b]
+                    for a in range(rows):
+                        z[a] *= root[i + a]
+            add_correlations(&X[i, 0], apart, rows, &columns[0], old, &part[0, 0], lead, last, &out[0, 0], stride)
+            if sums.shape[0]:
+                add_correlations(&X[i, 0], apart, rows, &columns[0], old, &v[0], rows, 1, &sums[0], m)
+                for b in range(last):
+                    z = &part[0, b]
+                    for a in range(rows):
+                        sums[old + b] += z[a]
+        for b in range(last):
+            for a in range(b):
+                out[old + b, a] = out[old + a, b]
 
 
 def sparse_moments(

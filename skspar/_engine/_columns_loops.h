@@ -14,6 +14,7 @@ enum { VECTORS = 6 };
 #define NUMBERS_avx512 8
 #define COLUMNS_avx512 4
 
+#undef LOOPS
 #define LOOPS "_columns_loops.h"
 #include "_instruction_sets.h"
 
@@ -34,7 +35,7 @@ typedef double IN_SET(numbers);
 
 /* The sums of some columns and vectors; both numbers are known when this is compiled. */
 INLINE
-static inline void IN_SET(panel)(const double *restrict X, ptrdiff_t lead, ptrdiff_t rows, const int columns,
+static inline void IN_SET(panel)(const double *const *restrict X, ptrdiff_t rows, const int columns,
                                  const double *restrict R, ptrdiff_t length, const int count, double *restrict out,
                                  ptrdiff_t stride)
 {
@@ -43,7 +44,7 @@ static inline void IN_SET(panel)(const double *restrict X, ptrdiff_t lead, ptrdi
     memset(sums, 0, sizeof sums);
     for (; i + WIDTH <= rows; i += WIDTH) {
         for (int a = 0; a < columns; a++)
-            x[a] = *(const IN_SET(numbers) *)(X + a * lead + i);
+            x[a] = *(const IN_SET(numbers) *)(X[a] + i);
         for (int c = 0; c < count; c++) {
             const IN_SET(numbers) r = *(const IN_SET(numbers) *)(R + c * length + i);
             for (int a = 0; a < columns; a++)
@@ -58,30 +59,34 @@ static inline void IN_SET(panel)(const double *restrict X, ptrdiff_t lead, ptrdi
                 for (int k = 0; k < w; k++)
                     parts[k] += parts[k + w];
             for (ptrdiff_t k = i; k < rows; k++)
-                parts[0] += X[a * lead + k] * R[c * length + k];
+                parts[0] += X[a][k] * R[c * length + k];
             out[c * stride + a] += parts[0];
         }
 }
 
-/* out[j, c] += X[:, j]'R[:, c]; columns of X, R and out begin ``lead``, ``length`` and ``stride`` apart. */
+/* out[j, c] += X[:, which[j]]'R[:, c], the first columns of X where ``which`` is NULL; columns of X, R and out begin
+   ``lead``, ``length`` and ``stride`` apart. */
 ATTRIBUTES
-static void IN_SET(add_correlations)(const double *restrict X, ptrdiff_t lead, ptrdiff_t rows, ptrdiff_t columns,
-                                     const double *restrict R, ptrdiff_t length, ptrdiff_t vectors,
-                                     double *restrict out, ptrdiff_t stride)
+static void IN_SET(add_correlations)(const double *restrict X, ptrdiff_t lead, ptrdiff_t rows,
+                                     const ptrdiff_t *restrict which, ptrdiff_t columns, const double *restrict R,
+                                     ptrdiff_t length, ptrdiff_t vectors, double *restrict out, ptrdiff_t stride)
 {
     const ptrdiff_t blocks = (vectors + VECTORS - 1) / VECTORS;
     for (ptrdiff_t j = 0, some; j < columns; j += some) {
+        const double *from[PANEL];
         some = columns - j < PANEL ? 1 : PANEL;
+        for (ptrdiff_t a = 0; a < some; a++)
+            from[a] = X + (which ? which[j + a] : j + a) * lead;
         for (ptrdiff_t k = 0; k < blocks; k++) {
             const ptrdiff_t c = k * vectors / blocks;
-            const double *from = X + j * lead, *r = R + c * length;
+            const double *r = R + c * length;
             double *to = out + c * stride + j;
 #define CASE(count)                                                                                                    \
     case count:                                                                                                        \
         if (some == 1)                                                                                                 \
-            IN_SET(panel)(from, lead, rows, 1, r, length, count, to, stride);                                          \
+            IN_SET(panel)(from, rows, 1, r, length, count, to, stride);                                                \
         else                                                                                                           \
-            IN_SET(panel)(from, lead, rows, PANEL, r, length, count, to, stride);                                      \
+            IN_SET(panel)(from, rows, PANEL, r, length, count, to, stride);                                            \
         break;
             switch ((k + 1) * vectors / blocks - c) {
                 CASE(1)

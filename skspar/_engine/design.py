@@ -17,7 +17,9 @@ from ._blas import product, self_product, single_self_product, symmetric, zeros_
 from ._columns import (
     dense_columns,
     dense_correlate,
+    dense_gram,
     dense_moments,
+    dense_subtract_product,
     sparse_columns,
     sparse_correlate,
     sparse_moments,
@@ -35,6 +37,8 @@ MANY = 0.25
 SINGLE, SMALLEST = 1 << 20, 1e-28
 # Means of more standard deviations are large, and the least weight of rows that tell which may be.
 FAR, LEAST_WEIGHT = 100.0, 1.0 / 400.0
+# Columns up to which, for each thread that BLAS has, our Gram matrix is formed sooner than its.
+KERNEL_COLUMNS = 256
 # Vectors up to which our product is faster than that of BLAS with as many threads.
 FEW = 6
 
@@ -56,7 +60,7 @@ def _quick_moments(X, v, exact_mean):
     """
     # consecutive ones, which no copy of X's memory order is needed for
     start = int(np.argmax(v > 0.0))
-    some = slice(start, start + max(32, len(X) // 200))
+    some = slice(start, start + max(16, len(X) // 200))
     weight = v[some].sum()
     rough, deviation = dense_moments(X[some], v[some] / weight)
     mean, doubtful = None, []
@@ -202,23 +206,31 @@ class DenseDesign:
         m, old = len(columns), len(columns) - n_last
         # memory that was never written is better not read first, see `zeros_to_add_to`
         out.fill(0.0)
-        sums = np.zeros(m)
+        sums = np.zeros(m if centred else 0)
         equal = np.all(v == v[0])
-        root = np.sqrt(v)
-        for rows in pieces(self.shape[0], m, CACHED):
-            read = self.columns(columns, np.arange(rows.start, rows.stop), self.mean)
-            if not equal:
-                read *= root[rows, None]
-            if centred:
-                sums += product(read.T, np.ones(len(read)) if equal else root[rows])
-            product(read[:, :old].T, read[:, old:], out[:old], keep=1.0)
-            self_product(read[:, old:], out[old:])
-        symmetric(out[old:])
+        root = np.empty(0) if equal else np.sqrt(v)
+        if self._read_in_place(columns) and n_last <= KERNEL_COLUMNS // blas_threads():
+            dense_gram(self.X, columns, self.mean, root, out, sums)
+        else:
+            for rows in pieces(self.shape[0], m, CACHED):
+                read = self.columns(columns, np.arange(rows.start, rows.stop), self.mean)
+                if not equal:
+                    read *= root[rows, None]
+                if centred:
+                    sums += product(read.T, np.ones(len(read)) if equal else root[rows])
+                product(read[:, :old].T, read[:, old:], out[:old], keep=1.0)
+                self_product(read[:, old:], out[old:])
+            symmetric(out[old:])
         if equal:
             out *= v[0]
             sums *= v[0]
         if centred:
             out -= np.outer(sums, sums[old:])
+
+    def _read_in_place(self, columns):
+        """Whether our kernels can read some columns, which BLAS needs copies of, as they are."""
+        contiguous = self.X.dtype == np.float64 and self.X.strides[0] == 8
+        return contiguous and (self.plain or not np.isin(columns, self._copied).any())
 
     def single_gram(self, v, origin):
         """``(X - origin)' V (X - origin)`` formed in single precision; None where that has not the range for it."""
@@ -249,6 +261,9 @@ class DenseDesign:
             product(self.X, every, R, scale=-1.0, keep=1.0)
             return
         _subtract_means(self._added[columns], B, R)
+        if R.shape[1] <= FEW and R.strides[0] == 8 and self._read_in_place(columns):
+            dense_subtract_product(self.X, columns, np.asfortranarray(B), R)
+            return
         for rows in pieces(self.shape[0], len(columns), CACHED):
             read = self.columns(columns, np.arange(rows.start, rows.stop), self._read)
             product(read, B, R[rows], scale=-1.0, keep=1.0)

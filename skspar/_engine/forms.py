@@ -60,8 +60,6 @@ class GramForm:
             self._G = bigger
         block = self.problem.gram(features, m - old, self._G[:m, old:m])
         self._G[old:m, :old] = block[:old].T
-        corner = self._G[old:m, old:m]
-        corner[:] = 0.5 * (corner + corner.T)
         self.q = np.concatenate([self.q, q[old:]])
         self.move_to(np.concatenate([self.B, np.zeros((m - old, self.B.shape[1]))]))
 

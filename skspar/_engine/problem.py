@@ -123,7 +123,10 @@ class RowProblem:
         return self.v[:, None] * self.projection
 
     def gram(self, K, n_last, out=None):
-        """``X_K' V X_N``, N being the last features of K; in ``out``, whose columns are contiguous, if it is given."""
+        """``X_K' V X_N``, N being the last features of K, symmetric where both are N.
+
+        It is in ``out``, whose columns are contiguous, if that is given.
+        """
         N = K[len(K) - n_last :]
         out = np.empty((len(K), n_last), order="F") if out is None else out
         if not (self.design.is_sparse or self.design.far or self._basis.shape[1]):
@@ -134,6 +137,8 @@ class RowProblem:
             self.project(XN)
             XN *= self.v[:, None]
             out[:, piece] = self.design.correlate_some(self._columns[K], XN)
+        corner = out[len(K) - n_last :]
+        corner[:] = 0.5 * (corner + corner.T)
         return out
 
     def evaluate(self, features, solutions, accuracy):
