@@ -1,5 +1,7 @@
 """Labels and features, as arrays: what the detector of noisy labels asks of the engine."""
 
+from functools import cached_property
+
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -43,7 +45,7 @@ def encoded(y):
 
 
 class LabelFit:
-    """The row-sparse path and the model of the noise, for rows of positive weight.
+    """The model of the noise and the row-sparse path, which is followed when it is wanted, for rows of positive weight.
 
     Parameters
     ----------
@@ -57,8 +59,6 @@ class LabelFit:
     class_balanced : bool
         Whether classes have equal weight in least squares.
     random_state : RandomState
-    with_path : bool, default=True
-        Whether the path is wanted too.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class LabelFit:
     mixture : TransitionMixture
     """
 
-    def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state, with_path=True):
+    def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state):
         self.n_classes = n_classes
         weights = counts
         if class_balanced:
@@ -78,20 +78,23 @@ class LabelFit:
         self.rank = basis.rank
         self.rows = Rows(basis.Q, labels, n_classes, counts, weights)
         self.mixture = fit_transitions(self.rows, random_state)
-        self.entries, self._path = None, []
-        if with_path:
-            self._follow()
 
-    def _follow(self):
+    @property
+    def entries(self):
+        return self._path[0]
+
+    @cached_property
+    def _path(self):
+        """Entries, and thresholds with their coefficients."""
         problem = RowNormHuber(self.rows.Q, self.rows.one_hot, self.rows.weights)
         top = largest_threshold(problem)
         checked = ACCURACY if len(self.rows.labels) <= CHECKED_ROWS else 0.0
-        entries = Entries(problem, checked)
+        entries, points = Entries(problem, checked), []
         if top > 0.0:
             for fit in problem.path(np.geomspace(top, RATIO * top, N_THRESHOLDS), PATH_TOL):
                 entries.add(fit)
-                self._path.append((fit.threshold, fit.coef))
-        self.entries = entries.finish()
+                points.append((fit.threshold, fit.coef))
+        return entries.finish(), points
 
     def entries_of(self, Z, labels):
         """The largest threshold of the path at which other rows would be flagged."""
@@ -99,7 +102,7 @@ class LabelFit:
         codes = np.eye(self.n_classes)[labels]
         found = np.zeros(len(Z))
         before = None
-        for threshold, coef in self._path:
+        for threshold, coef in self._path[1]:
             norms = np.linalg.norm(codes - product(Q, coef), axis=1)
             here = RowNormFit(threshold, coef, None, norms, 0.0, 0, True)
             new = np.flatnonzero((norms > threshold) & (found == 0.0))

@@ -405,7 +405,7 @@ class NoisyLabelDetector(BaseEstimator):
             else:
                 posterior, entries, right = self._fit_all(X, labels, weights, rng)
             own = np.arange(len(labels))
-            self.entry_alpha_ = entries
+            self._entries = entries
             self.label_quality_ = self._quality(posterior[own, labels], entries)
             self.suggested_labels_ = self.classes_[np.argmax(posterior, axis=1)]
             self._cut(X, labels, weights, right, rng)
@@ -516,8 +516,8 @@ class NoisyLabelDetector(BaseEstimator):
     def _quality(self, own, entries):
         return np.clip(own, 0.0, 1.0) if self.penalty == "redescending" else 1.0 / (1.0 + entries)
 
-    def _label_fit(self, Z, labels, weights, rng, with_path=True):
-        return LabelFit(Z, labels, len(self.classes_), weights, self.class_balanced, rng, with_path)
+    def _label_fit(self, Z, labels, weights, rng):
+        return LabelFit(Z, labels, len(self.classes_), weights, self.class_balanced, rng)
 
     def _fit_all(self, X, labels, weights, rng):
         present = np.flatnonzero(weights > 0.0)
@@ -530,9 +530,11 @@ class NoisyLabelDetector(BaseEstimator):
         )
         self.noise_rate_, self.noise_rate_lower_, right, _ = rates
         self.noise_matrix_ = fit.mixture.best.transition
-        posterior, entries = fit.posterior(), fit.entries
+        posterior = fit.posterior()
         if everything:
-            return posterior, entries, right
+            # nothing else needs the path of a redescending penalty: it is followed when `entry_alpha_` is asked for
+            return posterior, fit.entries if self.penalty == "l1" else None, right
+        entries = fit.entries
         whole = np.empty((len(labels), len(self.classes_))), np.empty(len(labels)), np.empty(len(labels))
         absent = np.flatnonzero(weights == 0.0)
         Z = self._transformed(self.representation_, _safe_indexing(X, absent))
@@ -650,7 +652,7 @@ class NoisyLabelDetector(BaseEstimator):
             else:
                 pipeline = self.representation_
                 Z = self._transformed(pipeline, _safe_indexing(X, train))
-            fit = self._label_fit(Z, labels[train], weights[train], rng, with_path=False)
+            fit = self._label_fit(Z, labels[train], weights[train], rng)
             P = fit.probabilities(self._transformed(pipeline, _safe_indexing(X, test)))
             given = labels[test]
             random = (given + rng.randint(1, C, size=len(test))) % C
@@ -670,6 +672,14 @@ class NoisyLabelDetector(BaseEstimator):
         return kept if len(without) < 2 else None
 
     # --- after the fit
+
+    @property
+    def entry_alpha_(self):
+        check_is_fitted(self, "_fitted")
+        if self._entries is None:
+            with one_blas_thread:
+                self._entries = self._fitted.entries
+        return self._entries
 
     def score_labels(self, X, y):
         """Quality of the labels of rows, of any that were not fitted, too.

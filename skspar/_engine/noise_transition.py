@@ -17,7 +17,6 @@ shows in the rows' probabilities; and to go on there gains nothing: ranks are as
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln
 from scipy.stats import chi2
@@ -188,16 +187,15 @@ class Bound:
         inner = np.arange(1, C + 1)
         self.blocks[:, 0, 0] += OFFSET_RIDGE
         self.blocks[:, inner, inner] += model.ridge
-        self.factors = np.array([cholesky(block, lower=True) for block in self.blocks])
-        eye = np.eye(C + 1)
-        self.halves = np.array([solve_triangular(factor, eye, lower=True) for factor in self.factors])
+        self.factors = np.linalg.cholesky(self.blocks)
+        self.halves = np.linalg.solve(self.factors, np.eye(C + 1))
         self.of_class = np.arange(C) if len(self.blocks) == C else np.zeros(C, dtype=int)
         self.ridge = model.ridge
 
     def inverse(self):
         """The function that a gradient (C + 1, C) is divided by the bound with."""
         C = len(self.of_class)
-        inverses = np.array([product(half.T, half) for half in self.halves])
+        inverses = np.matmul(self.halves.transpose(0, 2, 1), self.halves)
         # the penalty leaves a free, a direction that all blocks share (Sherman & Morrison)
         free = np.array([inverses[self.of_class[c]][1 + c] for c in range(C)]).T
         share = self.ridge / C
