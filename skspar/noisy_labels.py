@@ -273,7 +273,8 @@ class NoisyLabelDetector(BaseEstimator):
     label_issues_mask_ : ndarray of bool of shape (n_samples,)
         Which labels are flagged as wrong.
     entry_alpha_ : ndarray of shape (n_samples,)
-        The largest alpha at which the path flags a row, in units of the one-hot code.
+        The largest alpha at which the path flags a row, in units of the one-hot code. With
+        ``penalty="redescending"`` the path is followed when this is first asked for.
     suggested_labels_ : ndarray of shape (n_samples,)
         The class of largest posterior, given features and label.
     classes_ : ndarray of shape (n_classes,)

@@ -19,6 +19,7 @@ from skspar import GroupLasso, group_lasso_path
 from skspar._engine import newton, sparse_lasso
 from skspar._engine._active_set import LassoActiveSet
 from skspar._engine._blas import product, self_product, symmetric
+from skspar._engine._block_cd import block_descent, block_descent_on_rows
 from skspar._engine._columns import dense_correlate, dense_moments
 from skspar._engine.design import make_design
 from skspar._engine.folds import Regression
@@ -224,6 +225,38 @@ def test_few_products(rng, n, p):
         dense_correlate(X[:, 2 : 2 + p], R[:n, :2], out)
         assert not np.isfinite(out[0]).any()
         assert np.isfinite(out[1:]).all()
+
+
+@pytest.mark.parametrize("positive", [False, True], ids=["", "positive"])
+@pytest.mark.parametrize("l1", [0.0, 0.05])
+@pytest.mark.parametrize("n_targets", [1, 2, 20])
+def test_cycles_over_single_features(rng, n_targets, l1, positive):
+    """Steps that wait for each other change nothing: cycle after cycle as written out."""
+    n, m, bound = 30, 41, 0.3
+    A, Y = np.asfortranarray(rng.normal(size=(n, m)) / np.sqrt(n)), rng.normal(size=(n, n_targets))
+    offset, start = 0.01 * rng.normal(size=(m, n_targets)), 0.1 * rng.normal(size=(m, n_targets))
+    start[rng.random(m) < 0.5] = 0.0
+    start = np.abs(start) if positive else start
+    order, bounds = np.sort(rng.permutation(m)[:37]), np.full(m, bound)
+    G, ptr = np.asfortranarray(A.T @ A), np.arange(m + 1)
+    sizes = np.diag(G).copy()
+    parts = (sizes, np.ones(m), sizes, ptr, positive, 3)
+    expected = start.copy()
+    for _ in range(3):
+        for j in order:
+            z = A[:, j] @ (Y - A @ expected) + offset[j] + sizes[j] * expected[j]
+            z = np.maximum(z - l1, 0.0) if positive else np.sign(z) * np.maximum(np.abs(z) - l1, 0.0)
+            norm = np.linalg.norm(z)
+            expected[j] = 0.0 if norm <= bound else (1.0 - bound / norm) * z / sizes[j]
+    B, gradient = start.copy(), A.T @ (Y - A @ start) + offset
+    block_descent(G, B, gradient, ptr, order, bounds, l1, *parts)
+    np.testing.assert_allclose(B, expected, atol=1e-13)
+    np.testing.assert_allclose(gradient, A.T @ (Y - A @ expected) + offset, atol=1e-12)
+    B, residual = start.copy(), Y - A @ start
+    block_descent_on_rows(A, B, residual, offset, ptr, order, bounds, l1, *parts)
+    np.testing.assert_allclose(B, expected, atol=1e-13)
+    np.testing.assert_allclose(residual, Y - A @ expected, atol=1e-12)
+    assert 0 < np.count_nonzero(expected.any(axis=1)) < m
 
 
 @pytest.mark.parametrize("n", [1, 7, 29, 511, 1100])

@@ -4,7 +4,13 @@ import numpy as np
 
 from cython cimport floating
 from libc.math cimport fabs, sqrt
+from libc.string cimport memcpy
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemv
+
+cdef enum:
+    # features whose steps change a gradient, or a residual, together: one pass over it in place of one for each
+    STEPS_AT_ONCE = 16
+    ROWS_AT_ONCE = 8
 
 cdef double UNIT = 1.0, MINUS = -1.0, NONE = 0.0
 cdef int ONE = 1
@@ -153,6 +159,13 @@ cdef bint _take_step(double *b, const double *new, double *step, Py_ssize_t size
     return moved
 
 
+cdef void _subtract_steps(
+    const double *steps, const double *columns, double *out, int width, int rows, int count
+) noexcept nogil:
+    """``out -= columns' steps`` for matrices whose rows lie one after another."""
+    dgemm("N", "T", &width, &rows, &count, &MINUS, <double *> steps, &width, <double *> columns, &rows, &UNIT, out, &width)
+
+
 def block_descent(
     const double[::1, :] G,
     double[:, ::1] B,
@@ -173,11 +186,15 @@ def block_descent(
     Minimises ``tr(B'GB)/2 - tr(q'B) + sum_g group_bound_g ||B_g||_F + entry_bound ||B_g||_1`` in place, with
     ``gradient = q - G B`` kept up to date. ``blocks`` are the diagonal blocks of G, with their eigen-decompositions.
     """
-    cdef int m = <int> B.shape[0], width = <int> B.shape[1], d, lead = <int> G.shape[0], _sweep
+    cdef int m = <int> B.shape[0], width = <int> B.shape[1], d, lead = <int> G.shape[0], _sweep, waiting = 0
     cdef Py_ssize_t a, g, i, k, t, j, largest = 1
     cdef double value
     for g in range(ptr.shape[0] - 1):
         largest = max(largest, ptr[g + 1] - ptr[g])
+    # steps that the gradient lacks, and their columns of G
+    cdef bint delayed = width > 1 and largest == 1
+    cdef double[:, ::1] steps = np.empty((STEPS_AT_ONCE if delayed else 0, width))
+    cdef double[:, ::1] columns = np.empty((STEPS_AT_ONCE if delayed else 0, m))
     cdef double[::1] z = np.zeros(largest * width)
     cdef double[::1] new = np.empty(largest * width)
     cdef double[::1] work = np.empty(largest * width)
@@ -195,16 +212,31 @@ def block_descent(
                         for i in range(d):
                             value += blocks[block_ptr[g] + i * d + k] * B[j + i, t]
                         z[k * width + t] = value
+                for i in range(waiting):
+                    value = columns[i, j]
+                    for t in range(width):
+                        z[t] -= value * steps[i, t]
                 _minimise_block(
                     &z[0], &blocks[block_ptr[g]], &vectors[block_ptr[g]], &eigenvalues[j], &B[j, 0], d, width,
                     group_bound[g], entry_bound, positive, &new[0], &work[0], &local[0]
                 )
-                if _take_step(&B[j, 0], &new[0], &work[0], d * width):
+                if not _take_step(&B[j, 0], &new[0], &work[0], d * width):
+                    continue
+                if delayed:
+                    memcpy(&steps[waiting, 0], &work[0], width * sizeof(double))
+                    memcpy(&columns[waiting, 0], &G[0, j], m * sizeof(double))
+                    waiting += 1
+                    if waiting == STEPS_AT_ONCE:
+                        _subtract_steps(&steps[0, 0], &columns[0, 0], &gradient[0, 0], width, m, waiting)
+                        waiting = 0
+                else:
                     # gradient' -= step' G_g' (row-major arrays are transposed Fortran ones)
                     dgemm(
                         "N", "T", &width, &m, &d, &MINUS, &work[0], &width, <double *> &G[0, j], &lead, &UNIT,
                         &gradient[0, 0], &width
                     )
+        if waiting:
+            _subtract_steps(&steps[0, 0], &columns[0, 0], &gradient[0, 0], width, m, waiting)
 
 
 def block_descent_on_rows(
@@ -232,6 +264,11 @@ def block_descent_on_rows(
     cdef double value
     for g in range(ptr.shape[0] - 1):
         largest = max(largest, ptr[g + 1] - ptr[g])
+    if width > 1 and largest == 1:
+        _single_descent_on_rows(
+            A, B, residual, offset, order, group_bound, entry_bound, eigenvalues, vectors, blocks, positive, sweeps
+        )
+        return
     cdef double[::1] z = np.zeros(largest * width)
     cdef double[::1] new = np.empty(largest * width)
     cdef double[::1] work = np.empty(largest * width)
@@ -272,6 +309,51 @@ def block_descent_on_rows(
                             "N", "T", &width, &n, &d, &MINUS, &work[0], &width, <double *> &A[0, j], &n, &UNIT,
                             &residual[0, 0], &width
                         )
+
+
+cdef _single_descent_on_rows(
+    const double[::1, :] A, double[:, ::1] B, double[:, ::1] residual, const double[:, ::1] offset,
+    const Py_ssize_t[::1] order, const double[::1] group_bound, double entry_bound, const double[::1] eigenvalues,
+    const double[::1] vectors, const double[::1] blocks, bint positive, int sweeps,
+):
+    """The same for groups of one feature and several targets, a few features at a time: their Gram matrix tells what
+    the steps of those before mean for the next one."""
+    cdef int n = <int> A.shape[0], width = <int> B.shape[1], count, _sweep
+    cdef Py_ssize_t start, a, i, j, t
+    cdef double value
+    cdef bint moved
+    cdef double[:, ::1] columns = np.empty((ROWS_AT_ONCE, n)), z = np.empty((ROWS_AT_ONCE, width))
+    cdef double[:, ::1] steps = np.empty((ROWS_AT_ONCE, width)), gram = np.empty((ROWS_AT_ONCE, ROWS_AT_ONCE))
+    cdef int side = ROWS_AT_ONCE
+    cdef double[::1] new = np.empty(width), work = np.empty(width), local = np.empty(width)
+    with nogil:
+        for _sweep in range(sweeps):
+            for start in range((order.shape[0] + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE):
+                start = start * ROWS_AT_ONCE
+                count = <int> min(ROWS_AT_ONCE, order.shape[0] - start)
+                for a in range(count):
+                    memcpy(&columns[a, 0], &A[0, order[start + a]], n * sizeof(double))
+                dgemm("T", "N", &count, &count, &n, &UNIT, &columns[0, 0], &n, &columns[0, 0], &n, &NONE, &gram[0, 0],
+                      &side)
+                dgemm("N", "N", &width, &count, &n, &UNIT, &residual[0, 0], &width, &columns[0, 0], &n, &NONE, &z[0, 0],
+                      &width)
+                moved = False
+                for a in range(count):
+                    j = order[start + a]
+                    for t in range(width):
+                        z[a, t] += offset[j, t] + blocks[j] * B[j, t]
+                    for i in range(a):
+                        value = gram[a, i]
+                        for t in range(width):
+                            z[a, t] -= value * steps[i, t]
+                    _minimise_block(
+                        &z[a, 0], &blocks[j], &vectors[j], &eigenvalues[j], &B[j, 0], 1, width, group_bound[j],
+                        entry_bound, positive, &new[0], &work[0], &local[0]
+                    )
+                    if _take_step(&B[j, 0], &new[0], &steps[a, 0], width):
+                        moved = True
+                if moved:
+                    _subtract_steps(&steps[0, 0], &columns[0, 0], &residual[0, 0], width, n, count)
 
 
 def subtract_gram_product(

@@ -129,8 +129,8 @@ class GramForm:
     def newton_cost(self, d, n_groups):
         return newton.cost_from_gram(d, n_groups, self.B.shape[1])
 
-    def cycle_cost(self, d, all_groups):
-        """A cycle over all groups, of which ``d`` features move, or over the active ones."""
+    def cycle_cost(self, d):
+        """A cycle in which ``d`` features move."""
         return GRAM_CYCLE * 2.0 * d * self.B.size + CYCLE_OVERHEAD
 
     def rounding(self):
@@ -285,9 +285,8 @@ class RowForm:
     def newton_cost(self, d, n_groups):
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])
 
-    def cycle_cost(self, d, all_groups):
-        touched = d + len(self.B) if all_groups else 2 * d
-        return ROW_CYCLE * 2.0 * touched * self._target.size + CYCLE_OVERHEAD
+    def cycle_cost(self, d):
+        return ROW_CYCLE * 4.0 * d * self._target.size + CYCLE_OVERHEAD
 
     def rounding(self):
         sizes = np.sqrt(np.einsum("ij,ij->j", self.A, self.A))

@@ -214,7 +214,7 @@ class WorkingSet:
             best = min(best, gap)
             if stalled >= 20 and best <= max(1e-11 * self.problem.null_objective, 100.0 * form.rounding()):
                 break
-            cycle_cost, newton_cost = form.cycle_cost(n_moving, False), form.newton_cost(n_moving, len(active))
+            cycle_cost, newton_cost = form.cycle_cost(n_moving), form.newton_cost(n_moving, len(active))
             cost += cycle_cost * cycles
             improved = before is not None and gap < 0.5 * before
             if stepped:
