@@ -163,7 +163,9 @@ cdef void _subtract_steps(
     const double *steps, const double *columns, double *out, int width, int rows, int count
 ) noexcept nogil:
     """``out -= columns' steps`` for matrices whose rows lie one after another."""
-    dgemm("N", "T", &width, &rows, &count, &MINUS, <double *> steps, &width, <double *> columns, &rows, &UNIT, out, &width)
+    dgemm(
+        "N", "T", &width, &rows, &count, &MINUS, <double *> steps, &width, <double *> columns, &rows, &UNIT, out, &width
+    )
 
 
 def block_descent(
