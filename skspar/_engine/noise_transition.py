@@ -188,7 +188,7 @@ class Bound:
         self.blocks[:, 0, 0] += OFFSET_RIDGE
         self.blocks[:, inner, inner] += model.ridge
         self.factors = np.linalg.cholesky(self.blocks)
-        self.halves = np.linalg.solve(self.factors, np.eye(C + 1))
+        self.halves = np.linalg.inv(self.factors)
         self.of_class = np.arange(C) if len(self.blocks) == C else np.zeros(C, dtype=int)
         self.ridge = model.ridge
 
