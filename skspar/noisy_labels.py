@@ -676,6 +676,13 @@ class NoisyLabelDetector(BaseEstimator):
 
     @property
     def entry_alpha_(self):
+        """The largest alpha at which the path flags a row, in units of the one-hot code.
+
+        Returns
+        -------
+        entry_alpha : ndarray of shape (n_samples,)
+            With ``penalty="redescending"`` the path is followed when this is first asked for.
+        """
         check_is_fitted(self, "_fitted")
         if self._entries is None:
             with one_blas_thread:
