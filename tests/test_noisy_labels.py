@@ -410,6 +410,19 @@ class TestDetector:
         np.testing.assert_allclose(detector.entry_alpha_, path.entry_alphas, rtol=5e-3, atol=3e-3)
         np.testing.assert_allclose(detector.label_quality_, 1.0 / (1.0 + detector.entry_alpha_))
 
+    def test_entries_are_the_same_whenever_they_are_asked_for(self):
+        X, y = load_wine(return_X_y=True)
+        noisy, _ = make_label_noise(y, rate=0.1, random_state=0)
+        eager, late = quiet(penalty="l1").fit(X, noisy), quiet().fit(X, noisy)
+        elsewhere = pickle.loads(pickle.dumps(late))
+        weighted = quiet().fit(X, noisy, sample_weight=np.where(np.arange(len(y)) < 5, 0.0, 1.0))
+        rest = quiet().fit(X[5:], noisy[5:])
+        np.testing.assert_array_equal(late.entry_alpha_, eager.entry_alpha_)
+        np.testing.assert_array_equal(elsewhere.entry_alpha_, late.entry_alpha_)
+        np.testing.assert_allclose(weighted.entry_alpha_[5:], rest.entry_alpha_, rtol=1e-10)
+        with pytest.raises(NotFittedError):
+            quiet().entry_alpha_  # noqa: B018
+
     def test_attributes(self, digits):
         X, noisy, _, _ = digits
         for options in (

@@ -318,8 +318,10 @@ cdef _single_descent_on_rows(
     const Py_ssize_t[::1] order, const double[::1] group_bound, double entry_bound, const double[::1] eigenvalues,
     const double[::1] vectors, const double[::1] blocks, bint positive, int sweeps,
 ):
-    """The same for groups of one feature and several targets, a few features at a time: their Gram matrix tells what
-    the steps of those before mean for the next one."""
+    """The same for groups of one feature and several targets, a few features at a time.
+
+    Their Gram matrix tells what the steps of those before mean for the next one.
+    """
     cdef int n = <int> A.shape[0], width = <int> B.shape[1], count, _sweep
     cdef Py_ssize_t start, a, i, j, t
     cdef double value

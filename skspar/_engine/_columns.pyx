@@ -168,7 +168,7 @@ def dense_gram(
     """``out += X_K' V Z`` for ``Z = (X - mean)_N``, the last columns N of K; their own rows are of ``Z' V Z``.
 
     The columns of X and of out are contiguous. ``root`` holds the roots of the weights, or nothing if all are one.
-    Where it has entries, ``X_K' V 1`` is added to ``sums``, for the columns N ``Z' V 1``.
+    Unless ``sums`` is empty, ``X_K' V 1`` is added to it, for the columns N ``Z' V 1``.
     """
     cdef Py_ssize_t n = X.shape[0], m = columns.shape[0], last = out.shape[1], a, b, i, j, k, rows, old = m - last
     # an odd number of cache lines, lest all columns share the same few places of a cache
