@@ -14,6 +14,8 @@ from .design import pieces
 # A flop of a cycle (vectors, from memory) is worth this many of a factorisation (blocks): where the matrix stays in
 # cache, and where it does not.
 GRAM_CYCLE, ROW_CYCLE = 10.0, 40.0
+# The same of a cycle over the columns with several targets, whose steps are taken several at once.
+ROW_CYCLE_TARGETS = 2.0
 # The same of a product that reads the columns once.
 AGAIN = 12.0
 # Updates of a residual until it is computed again.
@@ -286,7 +288,8 @@ class RowForm:
         return newton.cost_from_rows(len(self._target), d, n_groups, self.B.shape[1])
 
     def cycle_cost(self, d):
-        return ROW_CYCLE * 4.0 * d * self._target.size + CYCLE_OVERHEAD
+        factor = ROW_CYCLE if self.B.shape[1] == 1 else ROW_CYCLE_TARGETS
+        return factor * 4.0 * d * self._target.size + CYCLE_OVERHEAD
 
     def rounding(self):
         sizes = np.sqrt(np.einsum("ij,ij->j", self.A, self.A))

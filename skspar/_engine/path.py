@@ -26,6 +26,8 @@ SPARE_COLUMNS = 2.5
 LEAD, FAR, NEAR, LEAD_TOL = 0.7, 0.03, 0.95, 3e-3
 # The duality gap of solutions that are known to lack groups; these grow by at most GROWTH times their number.
 LACK_TOL, GROWTH = 1e-2, 1.5
+# The same of the solution after those: some groups may still be missing, and to learn of it then spares Newton steps.
+MIDDLE_TOL = 1e-3
 # What copying a feature costs, in features of a pass over X, and multiplying two that were copied.
 COPY, FLOPS = 5.0, 0.04
 
@@ -108,8 +110,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
     # where the path was certified last, and before
     reached, before = top, (top, norms)
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
-    # ``lacking``: the working set is known to lack groups, and the next solution to fail
-    spent, lacking = 0, False
+    # ``lacking``: the working set is known to lack groups, and the next solution to fail; ``middle``: the last one did
+    spent, lacking, middle = 0, False, False
     while True:
         if at == len(points):
             more = None
@@ -139,6 +141,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             goal = 0.6 * target
             if place < 0 or lacking:
                 goal = max(goal, (LEAD_TOL if place < 0 else LACK_TOL) * problem.null_objective)
+            elif middle:
+                goal = max(goal, MIDDLE_TOL * problem.null_objective)
             iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
         accuracy = 0.1 * target if places[at] >= 0 else np.inf
@@ -177,7 +181,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 wanted = np.maximum(wanted, _violations(work, point_norms, alpha, inner_tol))
 
         if first_failure is None:
-            spent, attempts, best_gap, lacking = 0, 0, np.inf, False
+            spent, attempts, best_gap, lacking, middle = 0, 0, np.inf, False, False
             at = stop
             batch = min(batch + 2, BATCH)
             continue
@@ -193,9 +197,10 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         if not needed.any():
             # no group is missing: the working set was not solved accurately enough
             work.refine(solutions[first_failure], failed_C[work.features])
-            lacking = False
+            lacking = middle = False
             batch = 1
         else:
+            middle = lacking and work.on_columns
             lacking = _grow_by(work, needed, wanted)
             batch = BATCH if work.gram_free else max(2, first_failure)
     features, coefs = _ever_active(work, coefs)

@@ -109,6 +109,11 @@ class WorkingSet:
         return isinstance(self._form, SparseLasso)
 
     @property
+    def on_columns(self):
+        """Whether Newton steps come from the columns: they cost more than a pass over X."""
+        return isinstance(self._form, RowForm)
+
+    @property
     def n_active(self):
         """How many groups have a nonzero coefficient."""
         return len(self.part.active(self.B)) if len(self.groups) else 0
