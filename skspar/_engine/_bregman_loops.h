@@ -8,11 +8,6 @@
 /* Partial sums of a reduction. */
 enum { LANES = 16 };
 
-#if defined(__GNUC__)
-/* Eight numbers, in as many registers as the instruction set needs. */
-typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
-#endif
-
 #undef LOOPS
 #define LOOPS "_bregman_loops.h"
 #include "_instruction_sets.h"
@@ -27,6 +22,27 @@ typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
 
 #else
 
+#if defined(__GNUC__)
+/* A register, in whose place memory may stand that begins anywhere. */
+typedef double IN_SET(numbers) __attribute__((vector_size(8 * REGISTER)));
+typedef double IN_SET(anywhere) __attribute__((vector_size(8 * REGISTER), aligned(8), may_alias));
+#define AT(pointer) (*(IN_SET(anywhere) *)(pointer))
+/* Registers of eight numbers, and as many columns at once as their sums leave room for. */
+#define PARTS (8 / REGISTER)
+#define COLUMNS (REGISTER == 8 ? 8 : 4)
+
+/* The sum of eight partial sums. */
+ATTRIBUTES
+static inline double IN_SET(total)(const IN_SET(numbers) *sums)
+{
+    double s[8];
+    UNROLLED
+    for (int part = 0; part < PARTS; part++)
+        AT(s + part * REGISTER) = sums[part];
+    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+}
+#endif
+
 /* out[j] = M[:, j]'x. */
 ATTRIBUTES
 static void IN_SET(dots)(double *restrict out, const double *restrict M, ptrdiff_t lead, ptrdiff_t rows,
@@ -34,28 +50,25 @@ static void IN_SET(dots)(double *restrict out, const double *restrict M, ptrdiff
 {
     ptrdiff_t j = 0;
 #if defined(__GNUC__)
-    for (; j + 8 <= columns; j += 8) {
-        const double *c0 = M + j * lead, *c1 = c0 + lead, *c2 = c1 + lead, *c3 = c2 + lead;
-        const double *c4 = c3 + lead, *c5 = c4 + lead, *c6 = c5 + lead, *c7 = c6 + lead;
-        eight s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
+    for (; j + COLUMNS <= columns; j += COLUMNS) {
+        const double *column = M + j * lead;
+        IN_SET(numbers) sums[COLUMNS][PARTS] = {{{0}}};
         ptrdiff_t i = 0;
         for (; i + 8 <= rows; i += 8) {
-            const eight some = *(const eight *)(x + i);
-            s0 += *(const eight *)(c0 + i) * some;
-            s1 += *(const eight *)(c1 + i) * some;
-            s2 += *(const eight *)(c2 + i) * some;
-            s3 += *(const eight *)(c3 + i) * some;
-            s4 += *(const eight *)(c4 + i) * some;
-            s5 += *(const eight *)(c5 + i) * some;
-            s6 += *(const eight *)(c6 + i) * some;
-            s7 += *(const eight *)(c7 + i) * some;
+            UNROLLED
+            for (int part = 0; part < PARTS; part++) {
+                const ptrdiff_t at = i + part * REGISTER;
+                const IN_SET(numbers) some = AT(x + at);
+                UNROLLED
+                for (int k = 0; k < COLUMNS; k++)
+                    sums[k][part] += AT(column + k * lead + at) * some;
+            }
         }
-        const eight sums[8] = {s0, s1, s2, s3, s4, s5, s6, s7};
-        for (int k = 0; k < 8; k++) {
-            const eight s = sums[k];
-            double total = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+        UNROLLED
+        for (int k = 0; k < COLUMNS; k++) {
+            double total = IN_SET(total)(sums[k]);
             for (ptrdiff_t t = i; t < rows; t++)
-                total += M[(j + k) * lead + t] * x[t];
+                total += column[k * lead + t] * x[t];
             out[j + k] = total;
         }
     }
@@ -84,31 +97,42 @@ static void IN_SET(both_products)(double *restrict out, double *restrict seen, c
 {
     ptrdiff_t j = 0;
 #if defined(__GNUC__)
-    for (; j + 4 <= columns; j += 4) {
-        const double *c0 = M + j * lead, *c1 = c0 + lead, *c2 = c1 + lead, *c3 = c2 + lead;
-        const double x0 = scale * g[j], x1 = scale * g[j + 1], x2 = scale * g[j + 2], x3 = scale * g[j + 3];
-        eight s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    for (; j + COLUMNS <= columns; j += COLUMNS) {
+        const double *column = M + j * lead;
+        IN_SET(numbers) sums[COLUMNS][PARTS] = {{{0}}};
+        double x[COLUMNS];
+        UNROLLED
+        for (int k = 0; k < COLUMNS; k++)
+            x[k] = scale * g[j + k];
         ptrdiff_t i = 0;
         for (; i + 8 <= rows; i += 8) {
-            const eight some = *(const eight *)(o + i);
-            const eight m0 = *(const eight *)(c0 + i), m1 = *(const eight *)(c1 + i);
-            const eight m2 = *(const eight *)(c2 + i), m3 = *(const eight *)(c3 + i);
-            s0 += m0 * some;
-            s1 += m1 * some;
-            s2 += m2 * some;
-            s3 += m3 * some;
-            *(eight *)(out + i) += (x0 * m0 + x1 * m1) + (x2 * m2 + x3 * m3);
+            UNROLLED
+            for (int part = 0; part < PARTS; part++) {
+                const ptrdiff_t at = i + part * REGISTER;
+                const IN_SET(numbers) some = AT(o + at);
+                IN_SET(numbers) even = AT(out + at), odd = {0};
+                UNROLLED
+                for (int k = 0; k < COLUMNS; k += 2) {
+                    IN_SET(numbers) first = AT(column + k * lead + at), second = AT(column + (k + 1) * lead + at);
+                    KEEP(first);
+                    KEEP(second);
+                    sums[k][part] += first * some;
+                    sums[k + 1][part] += second * some;
+                    even += x[k] * first;
+                    odd += x[k + 1] * second;
+                }
+                AT(out + at) = even + odd;
+            }
         }
-        const eight sums[4] = {s0, s1, s2, s3};
-        for (int k = 0; k < 4; k++) {
-            const eight s = sums[k];
-            double total = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-            for (ptrdiff_t t = i; t < rows; t++)
-                total += M[(j + k) * lead + t] * o[t];
+        UNROLLED
+        for (int k = 0; k < COLUMNS; k++) {
+            double total = IN_SET(total)(sums[k]);
+            for (ptrdiff_t t = i; t < rows; t++) {
+                total += column[k * lead + t] * o[t];
+                out[t] += x[k] * column[k * lead + t];
+            }
             seen[j + k] = total;
         }
-        for (; i < rows; i++)
-            out[i] += (x0 * c0[i] + x1 * c1[i]) + (x2 * c2[i] + x3 * c3[i]);
     }
 #endif
     for (; j < columns; j++) {
@@ -128,6 +152,10 @@ static void IN_SET(both_products)(double *restrict out, double *restrict seen, c
         seen[j] = (s0 + s2) + (s1 + s3);
     }
 }
+
+#undef AT
+#undef PARTS
+#undef COLUMNS
 
 /* a -= quick (values a - pull) + slow a. */
 ATTRIBUTES
