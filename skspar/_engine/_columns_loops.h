@@ -5,13 +5,10 @@
 
 #include <string.h>
 
-/* Vectors, columns and numbers of each whose sums are formed at once: what there are registers for. */
+/* Vectors and columns whose sums are formed at once: what there are registers for. */
 enum { VECTORS = 6 };
-#define NUMBERS_baseline 2
 #define COLUMNS_baseline 2
-#define NUMBERS_avx2 4
 #define COLUMNS_avx2 2
-#define NUMBERS_avx512 8
 #define COLUMNS_avx512 4
 
 #undef LOOPS
@@ -24,7 +21,7 @@ enum { VECTORS = 6 };
 
 #define PANEL IN_SET(COLUMNS)
 #if defined(__GNUC__)
-#define WIDTH IN_SET(NUMBERS)
+#define WIDTH REGISTER
 typedef double IN_SET(numbers) __attribute__((vector_size(8 * WIDTH), aligned(8), may_alias));
 #define INLINE ATTRIBUTES __attribute__((always_inline))
 #else
