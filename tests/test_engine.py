@@ -28,6 +28,7 @@ from skspar._engine.newton import Curvature, RowGram, RowSystem, directions_from
 from skspar._engine.path import drive
 from skspar._engine.penalty import BlockPenalty
 from skspar._engine.threads import blas_threads, kernel_threads, one_blas_thread, threads
+from skspar._engine.working_set import WorkingSet
 
 
 def layout(sizes, **options):
@@ -628,6 +629,33 @@ def test_alphas_far_apart(rng, monkeypatch, shape, density, sizes, l1_ratio):
         assert gaps.max() <= 1e-10 * (y @ y) / (2 * shape[0])
         fits = [X @ c[:, at] for c, at in ((coefs, slice(None)), (dense[1], [30, 55, 79]))]
         np.testing.assert_allclose(*fits, atol=2e-4 * np.abs(y).max())
+
+
+def test_many_targets_are_solved_in_stages(monkeypatch):
+    """On the way to one alpha the working set lacks groups, and the solution on more of them lacks some, too."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(100, 2000))
+    for j in range(1, 2000):
+        X[:, j] = 0.5 * X[:, j - 1] + np.sqrt(0.75) * X[:, j]
+    coef = np.zeros((2000, 20))
+    coef[rng.choice(2000, 30, replace=False)] = rng.normal(size=(30, 20))
+    signal = X @ coef
+    Y = signal + rng.normal(size=signal.shape) * signal.std() / np.sqrt(3.0)
+    problem = Problem(X, Y, [[j] for j in range(2000)], np.ones(2000), 1.0, 0.0, fit_intercept=False)
+    problem = problem.at(0.15 * problem.alpha_max)
+    solve, calls = WorkingSet.solve, []
+
+    def spy(work, alpha, tol, max_iter, gap_target):
+        iterations = solve(work, alpha, tol, max_iter, gap_target)
+        calls.append((alpha, work.on_columns, len(work.groups), gap_target / work.problem.null_objective))
+        return iterations
+
+    monkeypatch.setattr(WorkingSet, "solve", spy)
+    fit = GroupLasso(problem.alpha, fit_intercept=False, tol=1e-10).fit(X, Y)
+    alphas, on_columns, sizes, goals = zip(*calls[-3:])
+    assert len(set(alphas)) == 1 and all(on_columns) and sizes[0] < sizes[1] < sizes[2]
+    np.testing.assert_allclose(goals, [path_module.LACK_TOL, path_module.MIDDLE_TOL, 0.6e-10])
+    assert problem.relative_gap(fit.coef_) <= 1e-10
 
 
 @pytest.mark.parametrize("order", "CF")

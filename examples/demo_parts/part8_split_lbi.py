@@ -105,7 +105,8 @@ def tiers(file):
         np.arange(p), ours - ours.mean() + truth.mean(), c=[COLOURS[k] for k in tier], s=25, label="Split-LBI"
     )
     right.set(xlabel="player", title="At the dotted time (lines: truth)")
-    right.legend(loc="upper right")
+    # between two tiers, or else it lies on a line
+    right.legend(loc="upper right", bbox_to_anchor=(1.0, 0.8))
     return save(figure, file)
 
 
