@@ -9,8 +9,23 @@ TEXT = "Peak resident memory that a fit adds, in a process of its own. Paths: ou
 HEADER = ("X", "MB of X", "MB added", "added / X")
 
 
+def added_by(function, *arguments):
+    """Peak resident memory of a call above what was resident before, an upper bound (Linux)."""
+    # what is resident now, not the peak so far: what was made before must not hide what the call adds
+    with open("/proc/self/statm") as file:
+        before = int(file.read().split()[1]) * resource.getpagesize()
+    # the peak so far is forgotten
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    function(*arguments)
+    # that of getrusage would be the parent's, where that is larger
+    with open("/proc/self/status") as file:
+        [peak] = [int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")]
+    return peak - before
+
+
 def measure(kind):
-    """Run in a child: peak resident memory of the fit above what was resident before, an upper bound (Linux)."""
+    """Run in a child: what a cross-validation adds."""
     import numpy as np
     from scipy import sparse
 
@@ -34,12 +49,8 @@ def measure(kind):
     y = X[:, list(range(0, 500, 10))] @ rng.standard_normal(50) + 0.02 * rng.standard_normal(X.shape[0])
     # what a fit on next to nothing loads (libraries, threads) is not what the data cost
     GroupLassoCV(groups=5, alphas=5).fit(X[:50, :20], y[:50])
-    # what is resident now, not the peak so far: the making of X must not hide what the fit adds
-    with open("/proc/self/statm") as file:
-        before = int(file.read().split()[1]) * resource.getpagesize()
-    GroupLassoCV(groups=groups, eps=eps, cv=5).fit(X, y)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(size / 1e6, (after - before) / 1e6, (after - before) / size)
+    added = added_by(GroupLassoCV(groups=groups, eps=eps, cv=5).fit, X, y)
+    print(size / 1e6, added / 1e6, added / size)
 
 
 def measure_path(solver, n, p):
@@ -52,15 +63,8 @@ def measure_path(solver, n, p):
     function = getattr(peers, solver)
     small = problems.dense_lasso(50, 100, 5)
     function(small, small.alphas[:5], 1e-4)
-    with open("/proc/self/statm") as file:
-        before = int(file.read().split()[1]) * resource.getpagesize()
-    # Linux: the peak so far is forgotten
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    compare.timed(function, problem, problem.alphas, 1e-6 if solver == "skspar" else 1e-4)
-    with open("/proc/self/status") as file:
-        [peak] = [int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")]
-    print(problem.X.nbytes / 1e6, (peak - before) / 1e6)
+    added = added_by(compare.timed, function, problem, problem.alphas, 1e-6 if solver == "skspar" else 1e-4)
+    print(problem.X.nbytes / 1e6, added / 1e6)
 
 
 def _child(*arguments):
