@@ -9,7 +9,7 @@ TITLE = "5-fold cross-validation of the Lasso, 100 alphas"
 TEXT = (
     "On the grid of the path, no intercept; every solver with two threads. Ours at a relative duality gap of 1e-6 "
     "for every fold and alpha. Peers at their default tolerance, and at the one with which the path on all rows "
-    "reaches that gap (not on the largest, where it takes minutes)."
+    "reaches that gap; on the largest, where that takes minutes, at one with which the path's gap is 4e-5."
 )
 HEADER = ("solver", "tol", "seconds", "time / ours")
 EQUAL_GAP = {"scikit-learn": 2.5e-7, "adelie": 1e-15}
@@ -51,9 +51,9 @@ def tables(quick, wanted):
         runs = [("skspar", skspar, 1e-6), ("adelie, its default", adelie, 1e-7)]
         if n > p:
             runs += [("scikit-learn, its default", scikit_learn, 1e-4)]
-        # at 2,000 x 20,000 the tight tolerance takes minutes
-        if not quick and n * p <= 2 * 10**7:
-            runs += [("adelie", adelie, EQUAL_GAP["adelie"])]
+        if not quick:
+            # at 2,000 x 20,000 the tight tolerance takes minutes
+            runs += [("adelie", adelie, EQUAL_GAP["adelie"] if n * p <= 2 * 10**7 else 1e-12)]
             if n > p:
                 runs += [("scikit-learn", scikit_learn, EQUAL_GAP["scikit-learn"])]
         taken = {name: [] for name, _, _ in runs}
