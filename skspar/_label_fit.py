@@ -10,6 +10,7 @@ from ._engine.label_path import Entries, crossing, largest_threshold
 from ._engine.noise_transition import LARGE, Rows, fit_transitions, rate_limit
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormFit, RowNormHuber
+from ._engine.threads import in_turn
 
 # The path that ranks: how many thresholds, the last divided by the first, its gaps, and the accuracy of entries.
 N_THRESHOLDS = 40
@@ -59,6 +60,8 @@ class LabelFit:
     class_balanced : bool
         Whether classes have equal weight in least squares.
     random_state : RandomState
+    run_all : callable
+        Maps thunks to their results.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class LabelFit:
     mixture : TransitionMixture
     """
 
-    def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state):
+    def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state, run_all=in_turn):
         self.n_classes = n_classes
         weights = counts
         if class_balanced:
@@ -77,7 +80,7 @@ class LabelFit:
         self.coordinates = basis.coordinates()
         self.rank = basis.rank
         self.rows = Rows(basis.Q, labels, n_classes, counts, weights)
-        self.mixture = fit_transitions(self.rows, random_state)
+        self.mixture = fit_transitions(self.rows, random_state, run_all)
 
     @property
     def entries(self):

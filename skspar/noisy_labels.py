@@ -20,7 +20,7 @@ from ._engine.label_cuts import knockoff_factor, knockoff_threshold, lowest
 from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
-from ._engine.threads import one_blas_thread
+from ._engine.threads import blas_threads, in_turn, one_blas_thread, threads
 from ._label_fit import LabelFit, encoded, right_probability
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
@@ -264,7 +264,8 @@ class NoisyLabelDetector(BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Determines folds, knockoff labels, and of more than 20,000 rows those which choose the model.
     n_jobs : int, default=None
-        Jobs over folds; see `joblib.Parallel`.
+        Jobs over folds, see `joblib.Parallel`; without ``out_of_fold`` threads over the models of which the best are
+        taken, with None as many as BLAS may use.
 
     Attributes
     ----------
@@ -399,12 +400,13 @@ class NoisyLabelDetector(BaseEstimator):
         self.classes_, labels = encoded(y)
         self._check_classes(labels, present, weights)
         rng = check_random_state(self.random_state)
+        n_threads = blas_threads() if self.n_jobs is None else self.n_jobs
         # the many small products only wait for each other's threads
         with one_blas_thread:
             if self.out_of_fold:
                 posterior, entries, right = self._fit_folds(X, labels, weights, rng)
             else:
-                posterior, entries, right = self._fit_all(X, labels, weights, rng)
+                posterior, entries, right = self._fit_all(X, labels, weights, rng, n_threads)
             own = np.arange(len(labels))
             self._entries = entries
             self.label_quality_ = self._quality(posterior[own, labels], entries)
@@ -466,7 +468,8 @@ class NoisyLabelDetector(BaseEstimator):
             if container in ("pandas", "polars"):
                 # the representation may know columns by name
                 scaler.set_output(transform=container)
-            scaler.fit(X, sample_weight=weights)
+            # equal weights are none, which takes half the time
+            scaler.fit(X, sample_weight=None if np.all(weights == weights[0]) else weights)
             steps, Z = [("scaler", scaler)], scaler.transform(X)
         if self.representation is not None:
             representation = clone(self.representation)
@@ -517,15 +520,16 @@ class NoisyLabelDetector(BaseEstimator):
     def _quality(self, own, entries):
         return np.clip(own, 0.0, 1.0) if self.penalty == "redescending" else 1.0 / (1.0 + entries)
 
-    def _label_fit(self, Z, labels, weights, rng):
-        return LabelFit(Z, labels, len(self.classes_), weights, self.class_balanced, rng)
+    def _label_fit(self, Z, labels, weights, rng, run_all=in_turn):
+        return LabelFit(Z, labels, len(self.classes_), weights, self.class_balanced, rng, run_all)
 
-    def _fit_all(self, X, labels, weights, rng):
+    def _fit_all(self, X, labels, weights, rng, n_jobs):
         present = np.flatnonzero(weights > 0.0)
         everything = len(present) == len(labels)
         part = X if everything else _safe_indexing(X, present)
         self.representation_, Z = self._steps(part, self.classes_[labels[present]], weights[present])
-        fit = self._fitted = self._label_fit(Z, labels[present], weights[present], rng)
+        with threads(n_jobs) as (_, run_all):
+            fit = self._fitted = self._label_fit(Z, labels[present], weights[present], rng, run_all)
         rates = right_probability(
             fit.mixture.best, fit.fits_without_own(), fit.rows.labels, fit.rows.counts, CONFIDENCE, rng
         )

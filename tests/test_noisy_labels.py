@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.linalg import eigh
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize
+from scipy.special import betaln, gammaln, logsumexp
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris, load_wine
@@ -185,6 +186,69 @@ class TestPath:
         assert "Gamma" in display.ax_.get_ylabel()
 
 
+def literal_steps(rows, model, n_steps):
+    """The steps of `noise_transition` in NumPy."""
+    C, c = rows.n_classes, noise_transition.CONCENTRATIONS[:, None]
+    b, D, T, targets = model.offset, model.tilt, model.transition, rows.one_hot
+    rate, freedom, own = model.rate, 0.0, np.eye(C, dtype=bool)
+
+    def weigh(loglik):
+        return np.exp(loglik - logsumexp(loglik, axis=0))
+
+    for k in range(n_steps + 1):
+        coef = rows.Q.T @ (rows.weights[:, None] * targets)
+        F = rows.Q @ coef
+        logits = b + F @ D
+        P = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+        posterior = P * T[:, rows.labels].T
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        if k == n_steps:
+            break
+        Z = np.column_stack([np.ones(len(F)), F])
+        if k in noise_transition.BOUNDED_AT:
+            each = 2.0 * P * (1.0 - P)
+            if C == 2 or C > noise_transition.MANY_CLASSES:
+                each = np.repeat(each.max(axis=1, keepdims=True), C, axis=1)
+            H = np.zeros((C, C + 1, C, C + 1))
+            for j in range(C):
+                H[j, :, j, :] = (Z * (rows.counts * (each[:, j] + 0.005))[:, None]).T @ Z
+                H[j, 0, j, 0] += noise_transition.OFFSET_RIDGE
+            # the penalty: of D less its mean diagonal
+            same = np.zeros((C, C + 1))
+            same[np.arange(C), 1 + np.arange(C)] = 1.0 / np.sqrt(C)
+            H = H.reshape(C * (C + 1), -1) - model.ridge * np.outer(same, same)
+            H += model.ridge * np.diag(np.tile(np.arange(C + 1) > 0, C))
+        gradient = (rows.counts[:, None] * (posterior - P)).T @ Z
+        gradient[:, 0] -= noise_transition.OFFSET_RIDGE * b
+        gradient[:, 1:] -= model.ridge * (D - np.trace(D) / C * np.eye(C)).T
+        step = np.linalg.solve(H, gradient.ravel()).reshape(C, C + 1)
+        b, D = b + step[:, 0], D + step[:, 1:].T
+        if k < noise_transition.TRUSTING_STEPS:
+            continue
+        targets = posterior
+        N = (rows.counts[:, None] * posterior).T @ rows.one_hot
+        wrong, size = N[~own].reshape(C, C - 1), N.sum(axis=1)
+        total = wrong.sum(axis=1)
+        rate = e = total.sum() / size.sum()
+        alike = betaln(total + c * e, size - total + c * (1.0 - e)) - betaln(c * e, c * (1.0 - e))
+        alike = weigh(alike.sum(axis=1))
+        rates = alike @ ((total + c * e) / (size + c))
+        freedom = np.sum(alike @ (size / (size + c)))
+        split = np.ones((C, 1))
+        if C > 2:
+            a = c / (C - 1)
+            even = gammaln(c) - gammaln(c + total)
+            even = weigh(even + (gammaln(wrong + a[:, :, None]) - gammaln(a)[:, :, None]).sum(axis=2))
+            split = (even[:, :, None] * (wrong + a[:, :, None]) / (total + c)[:, :, None]).sum(axis=0)
+            freedom += (C - 2) * np.sum(even * total / (total + c))
+        T = np.diag(1.0 - rates)
+        T[~own] = (rates[:, None] * split).ravel()
+    return {
+        "coef": coef, "offset": b, "tilt": D, "transition": T, "rate": rate, "freedom": freedom, "posterior": posterior,
+        "targets": targets,
+    }  # fmt: skip
+
+
 class TestTransitionModel:
     """The likelihood and its pieces, against the formula."""
 
@@ -233,24 +297,53 @@ class TestTransitionModel:
         for z, p, count in zip(Z, probabilities, rows.counts):
             curvature += count * np.kron(np.outer(z, z), np.diag(p) - np.outer(p, p))
         units = np.eye(12).reshape(12, 4, 3)
-        flat = noise_transition.replace(model, offset=np.zeros(3), tilt=np.zeros((3, 3)))
+        bound = model.bound()
         for j, unit in enumerate(units):
-            flat.offset, flat.tilt = unit[0], unit[1:]
-            curvature[:, j] += flat.penalty()[1].ravel()
-        bound = noise_transition.Bound(model, F, rows.labels, rows.counts)
-        assert len(bound.blocks) == (1 if many == 1 else 3)
-        divided = bound.inverse()
+            value, gradient = bound.penalty(unit[0], unit[1:])
+            curvature[:, j] += gradient.ravel()
+            # of degree two
+            assert value == pytest.approx(0.5 * np.vdot(gradient, unit))
+        assert bound.blocks == (1 if many == 1 else 3)
+        blocks = np.empty((bound.blocks, 4, 4))
+        model.scan(F, rows.labels, rows.counts, curvature=blocks)
+        divided = bound.inverse(blocks)
         inverse = np.array([divided(unit).ravel() for unit in units]).T
         np.testing.assert_allclose(inverse, inverse.T, atol=1e-12)
         ratios = eigh(curvature, np.linalg.inv(0.5 * (inverse + inverse.T)), eigvals_only=True)
         assert 0.2 < ratios[-1] <= 1.0 + 1e-10 and ratios[0] >= -1e-10
 
+    @pytest.mark.parametrize("n_classes", [2, 3, 4])
+    @pytest.mark.parametrize("many", [1, 30])
+    def test_steps_are_those_described(self, n_classes, many, monkeypatch):
+        # more rows than a block has, and unequal weights of both kinds
+        monkeypatch.setattr(noise_transition, "MANY_CLASSES", many)
+        X, y, _ = clusters(700, 4, n_classes, rate=0.2, distance=2.0)
+        rng = np.random.default_rng(2)
+        weights = rng.uniform(0.5, 2.0, size=700)
+        basis = noise_transition.RowBasis(X, weights, True)
+        rows = noise_transition.Rows(basis.Q, y.astype(np.intp), n_classes, rng.uniform(0.5, 3.0, size=700), weights)
+        begun = noise_transition.beginnings(rows)[-1]
+        fit = noise_transition.Fitting(rows, rows.packed(), begun)
+        fit.proceed(7)
+        fit.proceed(11)
+        ours, literal = fit.model(), literal_steps(rows, begun, 18)
+        for name in ("coef", "offset", "tilt", "transition", "rate", "freedom", "posterior", "targets"):
+            np.testing.assert_allclose(getattr(ours, name), literal[name], rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(fit.steps.fit, rows.Q @ ours.coef, atol=1e-12)
+
+    def test_curvature_that_is_not_finite(self, model):
+        bound = model.bound()
+        with pytest.raises(FloatingPointError, match="curvature"):
+            bound.inverse(np.full((3, 4, 4), np.nan))
+
     def test_steps_raise_the_likelihood(self, rows):
         # with B held, b, D and T take the steps of a generalised EM algorithm, but for T's shrinkage
-        fit = noise_transition.Fitting(rows, 0.2, 3.0)
+        fit = noise_transition.Fitting(rows, rows.packed(), noise_transition.beginnings(rows)[1])
         values = []
         for _ in range(noise_transition.TRUSTING_STEPS):
-            values.append(fit.model.scan(fit.F, rows.labels, rows.counts)[1][0] - fit.model.penalty()[0])
+            model = fit.model()
+            value = model.scan(rows.Q @ model.coef, rows.labels, rows.counts)[1][0]
+            values.append(value - model.bound().penalty(model.offset, model.tilt)[0])
             fit.proceed(1)
         assert np.all(np.diff(values) > 0.0) and values[-1] - values[-2] < 0.05 * (values[-1] - values[0])
 
@@ -265,7 +358,7 @@ class TestTransitionModel:
     def test_leave_one_out_fits_are_refits(self, rows):
         targets = np.random.default_rng(0).dirichlet(np.ones(3), size=120)
         rows = noise_transition.Rows(rows.Q, rows.labels, 3, np.ones(120), rows.weights)
-        _, F = rows.project(targets)
+        F = rows.Q @ (rows.Q.T @ (rows.weights[:, None] * targets))
         without = rows.without_own(targets, F)
         for i in (0, 7, 60):
             others = np.delete(np.arange(120), i)
@@ -273,22 +366,75 @@ class TestTransitionModel:
             coef = np.linalg.lstsq(root * rows.Q[others], root * targets[others], rcond=None)[0]
             np.testing.assert_allclose(without[i], rows.Q[i] @ coef, atol=1e-10)
 
-    def test_profile_is_highest_at_its_estimate_and_drops_to_the_limit(self):
+    @pytest.fixture
+    def profiled(self):
         X, y, _ = clusters(600, 5, 3, rate=0.2, distance=2.0)
         one = np.ones(600)
         rows = noise_transition.Rows(noise_transition.RowBasis(X, one, True).Q, y.astype(np.intp), 3, one, one)
         best = noise_transition.fit_transitions(rows, np.random.RandomState(0)).best
-        F = rows.without_own(*(best.targets, rows.Q @ best.coef))
-        likeliest, lowest_model = noise_transition.rate_limit(best, F, rows.labels, one, 0.95)
-        assert 0.05 < lowest_model.rate < likeliest.rate < 0.3
+        return best, rows.without_own(best.targets, rows.Q @ best.coef), rows.labels, one
 
-        def profile(rate):
-            return noise_transition.fit_at_rate(best, F, rows.labels, one, rate)[1]
+    @pytest.mark.parametrize("rate", [0.0, 0.05, 0.2, 0.6])
+    def test_known_noise(self, profiled, rate, monkeypatch):
+        monkeypatch.setattr(noise_transition, "GRADIENT", 1e-7)
+        best, F, labels, one = profiled
+        transition, bound = best.with_rate(rate), best.bound()
 
-        top = profile(likeliest.rate)
-        assert top >= max(profile(0.9 * likeliest.rate), profile(1.1 * likeliest.rate)) - 0.05
+        def objective(values):
+            offset, tilt = values[:3], values[3:].reshape(3, 3)
+            logits = offset + F @ tilt
+            P = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+            return bound.penalty(offset, tilt)[0] - np.log((P @ transition)[np.arange(600), labels]).sum()
+
+        start = np.concatenate([best.offset, best.tilt.ravel()])
+        found = minimize(objective, start, method="BFGS", options={"gtol": 1e-6})
+        profile = noise_transition.RateProfile(best, F, labels, one)
+        assert profile.at(rate).value == pytest.approx(-found.fun, abs=1e-6)
+        # from elsewhere, with what was learned there
+        profile = noise_transition.RateProfile(best, F, labels, one)
+        for other in (0.3, 0.1, rate):
+            profile.at(other)
+        assert profile.at(rate).value == pytest.approx(-found.fun, abs=1e-6)
+        if rate > 0.0:
+            slope = (profile.at(1.001 * rate).value - profile.at(0.999 * rate).value) / (0.002 * rate)
+            assert profile.at(rate).slope == pytest.approx(slope, rel=1e-3, abs=0.1)
+
+    def test_hopeless_rates_are_given_up(self, profiled):
+        best, F, labels, one = profiled
+        whole, part = (noise_transition.RateProfile(best, F, labels, one) for _ in range(2))
+        top = whole.at(best.rate).value
+        right = whole.at(0.0).value
+        given_up = part.at(0.0, wanted=top).value
+        assert given_up <= right < top
+        within = noise_transition.RateProfile(best, F, labels, one).at(0.0, wanted=right - 1.0).value
+        assert within == pytest.approx(right, abs=0.02)
+
+    @pytest.mark.parametrize("n_rows", [80, 600])
+    def test_peak_and_limit_of_the_profile(self, n_rows, profiled):
+        best, F, labels, one = (part[:n_rows] if isinstance(part, np.ndarray) else part for part in profiled)
+        F = np.ascontiguousarray(F)
+        likeliest, lowest_model = noise_transition.rate_limit(best, F, labels, one, 0.95)
+        profile = noise_transition.RateProfile(best, F, labels, one)
+        grid = np.linspace(0.0, 0.5, 251)
+        values = np.array([profile.at(rate).value for rate in grid])
+        top = values.max()
+        assert profile.at(likeliest.rate).value == pytest.approx(top, abs=0.03)
         # half the 90 % quantile of chi squared with one degree of freedom
-        assert top - profile(lowest_model.rate) == pytest.approx(1.353, abs=0.35)
+        crossing = np.interp(top - 1.353, values[: values.argmax() + 1], grid[: values.argmax() + 1])
+        assert 0.975 * crossing - 2e-4 < lowest_model.rate < crossing + 1e-3
+
+    def test_no_noise_has_no_lower_limit(self):
+        X, y, _ = clusters(300, 5, 3, rate=0.0, distance=2.0)
+        one = np.ones(300)
+        rows = noise_transition.Rows(noise_transition.RowBasis(X, one, True).Q, y.astype(np.intp), 3, one, one)
+        best = noise_transition.fit_transitions(rows, np.random.RandomState(0)).best
+        F = rows.without_own(best.targets, rows.Q @ best.coef)
+        assert noise_transition.rate_limit(best, F, rows.labels, one, 0.95)[1].rate == 0.0
+
+    def test_models_in_threads_are_the_same(self):
+        X, y, _ = clusters(300, 5, 3, rate=0.1, distance=2.0)
+        alone, together = (quiet(n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 3))
+        np.testing.assert_array_equal(alone.label_quality_, together.label_quality_)
 
     def test_finds_the_transition(self):
         rng = np.random.default_rng(0)

@@ -15,15 +15,15 @@ shows in the rows' probabilities; and to go on there gains nothing: ranks are as
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import betaln, gammaln
 from scipy.stats import chi2
 
 from ._blas import product
-from ._label_likelihood import label_pass
+from ._label_likelihood import CurvatureBound, KnownNoise, PackedRows, TransitionSteps, label_pass
 from .row_basis import RowBasis
+from .threads import in_turn
 
 # Noise rates from which the steps begin: they climb to the nearest peak of the likelihood, which few or many wrong
 # labels may be. Penalties on D: of few rows, only a and b can be told.
@@ -51,8 +51,13 @@ MANY_CLASSES = 30
 # Rows above which half as many choose, and how many steps all of them take then.
 LARGE = 20_000
 LATER_STEPS = 8
-# Gradient, in units of the curvature, with which a maximisation for known noise ends.
-GRADIENT = 1e-3
+# Length of the gradient, in units of the curvature, with which a maximisation for known noise ends, and its most steps.
+GRADIENT = 0.02
+MAX_ITER = 200
+# Rates between which the likeliest is sought, from the first on; the largest of a class; and what rates may gain which
+# are as good as the likeliest.
+LEAST_RATE, MOST_RATE, MOST_WRONG = 0.005, 0.95, 0.99
+NEARLY = 0.02
 # Keeps b finite where a class has no rows left.
 OFFSET_RIDGE = 1e-3
 MAX_LEVERAGE = 0.99
@@ -113,13 +118,10 @@ class TransitionModel:
         )
         return posterior, told
 
-    def penalty(self):
-        """Its value, and its gradient in the offset and the tilt."""
+    def bound(self):
+        """A bound of the curvature, to be taken, and the penalty."""
         C = len(self.offset)
-        unlike = self.tilt - np.trace(self.tilt) / C * np.eye(C)
-        offset = OFFSET_RIDGE * self.offset
-        value = 0.5 * (self.ridge * float(np.vdot(unlike, unlike)) + float(offset @ self.offset))
-        return value, np.vstack([offset, self.ridge * unlike])
+        return CurvatureBound(C, C if 2 < C <= MANY_CLASSES else 1, self.ridge, OFFSET_RIDGE)
 
     def with_rate(self, rate):
         """The same noise at another rate: every class's own in proportion, at most certain."""
@@ -128,7 +130,7 @@ class TransitionModel:
         other = self.transition * (1.0 - np.eye(C))
         split = np.where(wrong[:, None] > SMALL, other / np.maximum(wrong, SMALL)[:, None], (1.0 - np.eye(C)) / (C - 1))
         relative = wrong / self.rate if self.rate > SMALL else np.ones(C)
-        wrong = np.minimum(rate * relative, 0.99)
+        wrong = np.minimum(rate * relative, MOST_WRONG)
         return (1.0 - wrong)[:, None] * np.eye(C) + wrong[:, None] * split
 
 
@@ -158,148 +160,59 @@ class Rows:
         self.total = float(counts.sum())
         self.sizes = np.bincount(labels, counts, minlength=n_classes)
 
-    def project(self, targets):
-        """Coefficients of least squares, and the fit."""
-        coef = np.ascontiguousarray(product(self.Q.T, targets * self.weights[:, None]))
-        F = np.empty(targets.shape)
-        product(self.Q, coef, out=F)
-        return coef, F
+    def packed(self):
+        """As the steps read them."""
+        return PackedRows(self.Q, self.labels, self.n_classes, self.counts, self.weights)
 
     def without_own(self, targets, F):
         """The fit of each row by the others."""
         return targets - (targets - F) / (1.0 - self.leverage)[:, None]
 
 
-def by_class(blocks, columns, transposed=False):
-    """The matrix of each class times its column; a single matrix serves all classes."""
-    if len(blocks) == 1:
-        return product(blocks[0].T if transposed else blocks[0], columns)
-    return np.einsum("cji,jc->ic" if transposed else "cij,jc->ic", blocks, columns)
-
-
-class Bound:
-    """A bound of the curvature in b and D, class by class, the penalty included."""
-
-    def __init__(self, model, F, labels, counts):
-        C = len(model.offset)
-        self.blocks = np.zeros((C if 2 < C <= MANY_CLASSES else 1, C + 1, C + 1))
-        self.posterior, self.told = model.scan(F, labels, counts, curvature=self.blocks)
-        inner = np.arange(1, C + 1)
-        self.blocks[:, 0, 0] += OFFSET_RIDGE
-        self.blocks[:, inner, inner] += model.ridge
-        self.factors = np.linalg.cholesky(self.blocks)
-        self.halves = np.linalg.inv(self.factors)
-        self.of_class = np.arange(C) if len(self.blocks) == C else np.zeros(C, dtype=int)
-        self.ridge = model.ridge
-
-    def inverse(self):
-        """The function that a gradient (C + 1, C) is divided by the bound with."""
-        C = len(self.of_class)
-        inverses = np.matmul(self.halves.transpose(0, 2, 1), self.halves)
-        # the penalty leaves a free, a direction that all blocks share (Sherman & Morrison)
-        free = np.array([inverses[self.of_class[c]][1 + c] for c in range(C)]).T
-        share = self.ridge / C
-        free_factor = share / (1.0 - share * np.trace(free[1:]))
-
-        def divided(gradient):
-            step = by_class(inverses, gradient)
-            return step + free_factor * np.trace(step[1:]) * free
-
-        return divided
-
-
 class Fitting:
-    """A model on its way from one start."""
+    """A model on its way.
 
-    def __init__(self, rows, start, ridge):
-        C = rows.n_classes
-        eye = np.eye(C)
-        transition = (1.0 - start) * eye + start / (C - 1) * (1.0 - eye)
-        prior = np.log(np.maximum(rows.sizes, SMALL) / rows.total)
-        self.rows = rows
-        self.model = TransitionModel(None, prior, SLOPE * eye, ridge, transition, start)
-        self.n_steps, self._divided = 0, None
-        self._take(rows.one_hot)
+    Parameters
+    ----------
+    rows : Rows
+    packed : PackedRows
+        The same.
+    model : TransitionModel
+        From which the steps begin.
+    """
 
-    def go_on_from(self, model):
-        """Take up a model fitted to other rows; its coefficients are those of this basis."""
-        product(self.rows.Q, model.coef, out=self.F)
-        posterior, _ = model.scan(self.F, self.rows.labels, self.rows.counts)
-        self.model = model
-        self.n_steps = TRUSTING_STEPS
-        self._divided = None
-        self._take(posterior)
+    def __init__(self, rows, packed, model):
+        self.rows, self.ridge, self.score = rows, model.ridge, None
+        self.steps = TransitionSteps(
+            packed, model.coef, model.offset, model.tilt, model.transition, model.rate, model.bound(), CONCENTRATIONS,
+            TRUSTING_STEPS, BOUNDED_AT,
+        )  # fmt: skip
 
-    def _take(self, targets):
-        self.model.targets = targets
-        self.model.coef, self.F = self.rows.project(targets)
+    def go_on(self):
+        """Trust no longer: the model was fitted to other rows, and its coefficients are those of this basis."""
+        self.steps.n_steps = TRUSTING_STEPS
+        self.steps.renew_fit()
 
     def proceed(self, n_steps):
-        """Take steps; the object itself is returned."""
-        model, rows = self.model, self.rows
-        for _ in range(n_steps):
-            if self._divided is None or self.n_steps in BOUNDED_AT:
-                bound = Bound(model, self.F, rows.labels, rows.counts)
-                posterior, told, self._divided = bound.posterior, bound.told, bound.inverse()
-            else:
-                posterior, told = model.scan(self.F, rows.labels, rows.counts)
-            _, offset, tilt, expected = told
-            step = self._divided(np.vstack([offset, tilt]) - model.penalty()[1])
-            model.offset, model.tilt = model.offset + step[0], model.tilt + step[1:]
-            if self.n_steps >= TRUSTING_STEPS:
-                _update_transition(model, expected)
-                self._take(posterior)
-            self.n_steps += 1
-        model.posterior, _ = model.scan(self.F, rows.labels, rows.counts)
-        return self
+        """Take steps, and return the log likelihood of each label by a fit that has not seen it, less T's freedom."""
+        self.steps.proceed(n_steps)
+        steps, rows = self.steps, self.rows
+        F = rows.without_own(steps.targets, steps.fit)
+        self.score = self.model().scan(F, rows.labels, rows.counts)[1][0] - FREE_ENTRY * steps.freedom
+        return self.score
+
+    def model(self):
+        """As it is."""
+        steps = self.steps
+        return TransitionModel(
+            steps.coef, steps.offset, steps.tilt, self.ridge, steps.transition, steps.rate, steps.freedom,
+            steps.posterior, steps.targets,
+        )  # fmt: skip
 
     def keeps_names(self):
         """Whether every class is mostly labelled as itself: else classes have changed places."""
-        transition = self.model.transition
+        transition = self.steps.transition
         return bool(np.all(np.diag(transition) >= transition.max(axis=1)))
-
-    def score(self):
-        """Log likelihood of each label by a fit that has not seen it, less what T's freedom costs."""
-        model, rows = self.model, self.rows
-        F = rows.without_own(model.targets, self.F)
-        return model.scan(F, rows.labels, rows.counts)[1][0] - FREE_ENTRY * model.freedom
-
-
-def _update_transition(model, expected):
-    """T from expected counts (empirical Bayes).
-
-    A class's rate is shrunk towards that of all as far as these agree, and the split of its wrong labels towards an
-    even one as far as it is even: noise may confuse two classes, and be even elsewhere. How far is a mean over
-    concentrations, weighted by their likelihood.
-    """
-    C = len(expected)
-    wrong = expected * (1.0 - np.eye(C))
-    total, size = wrong.sum(axis=1), expected.sum(axis=1)
-    model.rate = float(total.sum() / size.sum())
-    e = float(np.clip(model.rate, SMALL, 1.0 - SMALL))
-    # how alike the classes' rates are: beta-binomial likelihood
-    c = CONCENTRATIONS[:, None]
-    alike = np.sum(betaln(total + c * e, size - total + c * (1.0 - e)) - betaln(c * e, c * (1.0 - e)), axis=1)
-    rate = _weights(alike) @ ((total + c * e) / (size + c))
-    model.freedom = float(np.sum(_weights(alike) @ (size / (size + c))))
-    # and how evenly a class's wrong labels fall on the others: Dirichlet-multinomial likelihood
-    split = np.full((C, C), 1.0 / (C - 1))
-    if C > 2:
-        a = c / (C - 1)
-        others = wrong[~np.eye(C, dtype=bool)].reshape(C, C - 1)
-        even = gammaln(c) - gammaln(c + total)
-        even += np.sum(gammaln(others[None] + a[:, :, None]) - gammaln(a)[:, :, None], axis=2)
-        inverse = _weights(even) / (total + c)
-        split = inverse.sum(axis=0)[:, None] * wrong + (inverse * a).sum(axis=0)[:, None]
-        model.freedom += (C - 2) * float(np.sum(_weights(even) * (total / (total + c))))
-    split[np.diag_indices(C)] = 0.0
-    model.transition = rate[:, None] * split
-    model.transition[np.diag_indices(C)] = 1.0 - rate
-
-
-def _weights(loglik):
-    weights = np.exp(loglik - loglik.max(axis=0))
-    return weights / weights.sum(axis=0)
 
 
 @dataclass
@@ -337,61 +250,116 @@ class TransitionMixture:
         return total
 
 
-def fit_transitions(rows, random_state):
+def beginnings(rows):
+    """Models from all starts with all penalties, to which no label is doubtful."""
+    C = rows.n_classes
+    eye = np.eye(C)
+    coef = product(rows.Q.T, rows.one_hot * rows.weights[:, None])
+    prior = np.log(np.maximum(rows.sizes, SMALL) / rows.total)
+    # of two classes, the unlike part of D has no effect
+    ridges = RIDGES if C > 2 else RIDGES[-1:]
+    return [
+        TransitionModel(coef, prior, SLOPE * eye, ridge, (1.0 - start) * eye + start / (C - 1) * (1.0 - eye), start)
+        for start in STARTS
+        for ridge in ridges
+    ]
+
+
+def fit_transitions(rows, random_state, run_all=in_turn):
     """Models from all starts with all penalties, and their weights; those that fall far behind are given up.
 
-    Of many rows, some choose one model, which goes on with all of them.
+    Of many rows, some choose one model, which goes on with all of them. ``run_all`` maps thunks to their results.
     """
     n = len(rows.labels)
     if n > LARGE:
         some = np.sort(random_state.choice(n, LARGE // 2, replace=False))
         basis = RowBasis(rows.Q[some], rows.weights[some], False)
         part = Rows(basis.Q, rows.labels[some], rows.n_classes, rows.counts[some], rows.weights[some])
-        first = fit_transitions(part, random_state).best
+        first = fit_transitions(part, random_state, run_all).best
         coef = product(basis.map, first.coef)
-        fit = Fitting(rows, first.rate, first.ridge)
-        fit.go_on_from(replace(first, coef=np.ascontiguousarray(coef)))
+        fit = Fitting(rows, rows.packed(), replace(first, coef=coef))
+        fit.go_on()
         fit.proceed(LATER_STEPS)
-        return TransitionMixture([fit.model], np.ones(1))
-    # of two classes, the unlike part of D has no effect
-    ridges = RIDGES if rows.n_classes > 2 else RIDGES[-1:]
-    fits = [[Fitting(rows, start, ridge) for ridge in ridges] for start in STARTS]
-    scores = np.array([[fit.proceed(TRIAL_STEPS).score() for fit in row] for row in fits])
+        return TransitionMixture([fit.model()], np.ones(1))
+    packed = rows.packed()
+    fits = [Fitting(rows, packed, model) for model in beginnings(rows)]
+    scores = np.reshape(run_all([partial(fit.proceed, TRIAL_STEPS) for fit in fits]), (len(STARTS), -1))
     hopeful = (scores > scores.max(axis=1, keepdims=True) - HOPELESS) & (scores > scores.max() - SLOW)
-    lasting = [fits[i][j] for i, j in np.argwhere(hopeful)]
-    for fit in lasting:
-        fit.proceed(STEPS)
+    lasting = [fits[i] for i in np.flatnonzero(hopeful)]
+    run_all([partial(fit.proceed, STEPS) for fit in lasting])
     fits = [fit for fit in lasting if fit.keeps_names()] or lasting
-    scores = np.array([fit.score() for fit in fits])
+    scores = np.array([fit.score for fit in fits])
     lag = scores.max() - scores
     fits, lag = [fit for fit, behind in zip(fits, lag) if behind < NEGLIGIBLE], lag[lag < NEGLIGIBLE]
     # a model has no weight where it begins to count
     shares = np.exp(-lag) - np.exp(-NEGLIGIBLE)
-    return TransitionMixture([fit.model for fit in fits], shares / shares.sum())
+    return TransitionMixture([fit.model() for fit in fits], shares / shares.sum())
 
 
-def fit_at_rate(model, F, labels, counts, rate):
-    """The likeliest b and D with the noise at a given rate, F fixed: a model and its penalised log likelihood."""
-    model = replace(model, transition=model.with_rate(rate), rate=rate, posterior=None, targets=None)
-    C = len(model.offset)
-    bound = Bound(model, F, labels, counts)
-    posterior = np.empty(F.shape)
+@dataclass
+class KnownRate:
+    """The likeliest model with the noise at a given rate.
 
-    def take(point):
-        whole = by_class(bound.halves, point.reshape(C + 1, C), transposed=True)
-        model.offset, model.tilt = np.ascontiguousarray(whole[0]), np.ascontiguousarray(whole[1:])
+    Attributes
+    ----------
+    value, slope : float
+        Penalised log likelihood, and its derivative in the rate, the rest being at its best.
+    wrong : float
+        Expected number of wrong labels.
+    """
 
-    def objective(point):
-        take(point)
-        loglik, offset, tilt, _ = model.scan(F, labels, counts, posterior)[1]
-        penalty, gradient = model.penalty()
-        return penalty - loglik, by_class(bound.halves, gradient - np.vstack([offset, tilt])).ravel()
+    model: TransitionModel
+    value: float
+    slope: float
+    wrong: float
 
-    start = by_class(bound.factors, np.vstack([model.offset, model.tilt]), transposed=True).ravel()
-    options = {"maxiter": 200, "gtol": GRADIENT, "maxcor": 20}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    take(found.x)
-    return model, -float(found.fun)
+
+class RateProfile:
+    """The profile of the likelihood: the likeliest b and D with the noise at one rate after the other, F fixed.
+
+    Attributes
+    ----------
+    known : list of KnownRate
+        By rate.
+    """
+
+    def __init__(self, model, F, labels, counts):
+        self.model = model
+        self._climber = KnownNoise(F, labels, counts, model.bound())
+        self.known = []
+
+    def at(self, rate, wanted=-np.inf):
+        """What is known of a rate; where ``wanted`` is out of reach, its value is that of a worse model."""
+        rate = float(rate)
+        for found in self.known:
+            if found.model.rate == rate:
+                return found
+        offset, tilt = self._begin(rate)
+        transition = self.model.with_rate(rate)
+        value, offset, tilt, expected = self._climber.maximise(offset, tilt, transition, GRADIENT, MAX_ITER, wanted)
+        model = replace(
+            self.model, offset=offset, tilt=tilt, transition=transition, rate=rate, posterior=None, targets=None
+        )
+        chance, right = 1.0 - np.diag(transition), np.diag(expected)
+        wrong, slope = expected.sum(axis=1) - right, np.inf
+        if rate > 0.0:
+            # the rate of a class that is at its bound no longer changes
+            changes = np.where(chance < MOST_WRONG, (wrong - chance * right / (1.0 - chance)) / rate, 0.0)
+            slope = float(changes.sum())
+        found = KnownRate(model, float(value), slope, float(wrong.sum()))
+        self.known = sorted([*self.known, found], key=lambda known: known.model.rate)
+        return found
+
+    def _begin(self, rate):
+        """b and D on the line through those of the nearest rates."""
+        near = [known.model for known in sorted(self.known, key=lambda known: abs(known.model.rate - rate))[:2]]
+        if not near:
+            return self.model.offset, self.model.tilt
+        share = 0.0
+        if len(near) == 2:
+            share = float(np.clip((rate - near[0].rate) / (near[1].rate - near[0].rate), -1.0, 1.0))
+        first, second = near[0], near[-1]
+        return first.offset + share * (second.offset - first.offset), first.tilt + share * (second.tilt - first.tilt)
 
 
 def rate_limit(model, F, labels, counts, confidence):
@@ -399,44 +367,64 @@ def rate_limit(model, F, labels, counts, confidence):
 
     The limit is zero where a likelihood-ratio test does not reject that no label is wrong.
     """
-    known = {}
+    profile = RateProfile(model, F, labels, counts)
+    best = _peak(profile)
+    low = _limit(profile, best, 0.5 * float(chi2.isf(2.0 * (1.0 - confidence), 1)), float(counts.sum()))
+    return best.model, low.model
 
-    def at(rate):
-        key = float(rate)
-        if key not in known:
-            nearest = min(known, key=lambda r: abs(r - key), default=None)
-            begin = model if nearest is None else known[nearest][0]
-            origin = replace(model, offset=begin.offset, tilt=begin.tilt)
-            known[key] = fit_at_rate(origin, F, labels, counts, key)
-        return known[key]
 
-    # the peak: three points around it, and the wider side of the highest halved
-    high = min(max(model.rate, 0.005), 0.9)
-    points = [0.0, 0.5 * high, high, min(1.4 * high + 0.01, 0.95)]
-    for _ in range(12):
-        points = sorted(points)
-        values = [at(rate)[1] for rate in points]
-        j = int(np.argmax(values))
-        if j == len(points) - 1 and points[-1] < 0.94:
-            points.append(min(1.5 * points[-1], 0.95))
-            continue
-        left = points[max(j - 1, 0)]
-        right = points[min(j + 1, len(points) - 1)]
-        if right - left <= 0.1 * points[j] + 2e-3:
-            break
-        gaps = [(points[j] - left, left), (right - points[j], right)]
-        points.append(0.5 * (points[j] + max(gaps)[1]))
-    best = max(known, key=lambda rate: known[rate][1])
-    wanted = known[best][1] - 0.5 * float(chi2.isf(2.0 * (1.0 - confidence), 1))
-    if at(0.0)[1] >= wanted:
-        return known[best][0], known[0.0][0]
-    low = max(rate for rate in known if rate <= best and known[rate][1] < wanted)
-    high = min(rate for rate in known if rate <= best and rate > low and known[rate][1] >= wanted)
-    while high - low > 0.02 * high + 1e-4:
-        middle = 0.5 * (low + high)
-        if at(middle)[1] >= wanted:
-            high = middle
+def _peak(profile):
+    """The likeliest rate, as far as the likelihood tells rates apart.
+
+    A number of wrong labels is Poisson's, roughly, and the derivative in the logarithm of the rate linear in the rate.
+    """
+    low, high = 0.0, MOST_RATE
+    rate, before = min(max(profile.model.rate, LEAST_RATE), 0.9), None
+    for _ in range(30):
+        point = profile.at(rate)
+        low, high = (rate, high) if point.slope > 0.0 else (low, rate)
+        towards = rate * point.slope
+        if before is None:
+            step = towards / max(point.wrong, 1.0) * rate
         else:
-            low = middle
-    # the end that is surely outside the region errs on the side of fewer wrong labels
-    return known[best][0], at(low)[0]
+            fall = (before[1] - towards) / (rate - before[0])
+            step = towards / fall if fall > 0.0 else np.copysign(rate, towards)
+        if abs(step) <= 0.05 * rate + 5e-4 and abs(step * point.slope) <= NEARLY:
+            break
+        before = rate, towards
+        rate = min(rate + step, 2.0 * rate + 0.01)
+        if not low < rate < high:
+            rate = 0.25 * high if low == 0.0 else 0.5 * (low + high)
+        if high < LEAST_RATE / 10.0 or high - low < 1e-3 * high:
+            break
+    if low == 0.0:
+        profile.at(0.0)
+    return max(profile.known, key=lambda known: known.value)
+
+
+def _limit(profile, best, drop, total):
+    """The largest rate below the best at which the log likelihood has fallen by ``drop``, to 1 %.
+
+    It is surely outside the region, which errs on the side of fewer wrong labels; and zero if that is within.
+    """
+    wanted, top = best.value - drop, best.model.rate
+    nothing = profile.at(0.0, wanted)
+    if nothing.value >= wanted:
+        return nothing
+    below = [known for known in profile.known if known.model.rate <= top]
+    low = max(known.model.rate for known in below if known.value < wanted)
+    high = min(known.model.rate for known in below if known.model.rate > low)
+    rate = top - 2.0 * np.sqrt(top / total)
+    while high - low > 0.01 * high + 1e-4:
+        if not low < rate < high:
+            rate = 0.5 * (low + high)
+        point = profile.at(rate)
+        if point.value >= wanted:
+            high = rate
+        else:
+            low = rate
+            if wanted - point.value <= point.slope * (0.01 * rate + 1e-4):
+                break
+        # a parabola's, and a little farther
+        rate = top - 1.005 * (top - rate) * np.sqrt(drop / max(best.value - point.value, 1e-3 * drop))
+    return profile.at(low)

@@ -62,13 +62,14 @@ class RowBasis:
         self._offset = None
         # a mean is known to its last digit only, which matters where a column varies in its last digits
         doubt = EPS * np.sqrt(self.total) * np.abs(self.mean) * scale
-        if n > p and len(kept) == p and values[0] > 1e-7 * max(1.0, values[-1]):
-            self.map = np.asfortranarray(_upper_inverse(C) * scale[:, None])
-            self.Q, self._lengths = np.empty((n, first + p)), np.empty(n)
+        if n > len(kept) and values[0] > 1e-7 * max(1.0, values[-1]):
+            self.map = np.zeros((p, len(kept)), order="F")
+            self.map[kept] = _upper_inverse(C) * scale[kept, None]
+            self.Q, self._lengths = np.empty((n, first + len(kept))), np.empty(n)
             centred_product(X, self.mean, self.map, first, 1.0 / np.sqrt(self.total), self.Q, self._lengths)
             if values[0] < 1e-2 * values[-1]:
                 # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
-                again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(p), weights)[0]))
+                again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(len(kept)), weights)[0]))
                 for piece in pieces(n, p):
                     self.Q[piece, first:] = product(self.Q[piece, first:], again)
                 self.map = product(self.map, again)
