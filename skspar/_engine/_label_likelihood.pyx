@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from libc.math cimport INFINITY, exp, isfinite, log
+from libc.math cimport INFINITY, exp, fabs, isfinite, log
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
@@ -15,9 +15,11 @@ cdef extern from "_label_loops.h" nogil:
     )
     double label_gradient(double *, double *, const double *, const double *, double *, double, Py_ssize_t)
 
-# Rows of a block, whose entries of a column lie together; moves of which L-BFGS remembers how they changed the gradient.
+# Rows of a block, whose entries of a column lie together, and rows that are judged at a time; moves of which L-BFGS
+# remembers how they changed the gradient.
 cdef enum:
     BLOCK = 512
+    CHUNK = 64
     MEMORY = 20
 # Probabilities that are but the floor of the exponential.
 cdef double TINY = 1e-300
@@ -25,8 +27,8 @@ cdef double TINY = 1e-300
 cdef double LEAST_CURVATURE = 0.005
 # Least rate, and least share of right labels, of which the likelihood of counts is taken.
 cdef double SMALL = 1e-6
-# Gains of this many squared lengths of a gradient, in units of the bound, are not to be expected.
-cdef double HOPE = 20.0
+# Gains of so many squared lengths of a gradient, in units of the bound, are not to be hoped for.
+cdef double HOPE = 6.0
 
 
 cdef class _Pass:
@@ -36,6 +38,7 @@ cdef class _Pass:
     """
 
     cdef Py_ssize_t c, side, blocks
+    cdef bint counts
     cdef double loglik
     cdef double[:, ::1] given, part, tilt_gradient, counted, lifted, paired, weights, packed
     cdef double[::1] joint, some, offset_gradient
@@ -45,16 +48,16 @@ cdef class _Pass:
         self.c, self.side, self.curvature, self.blocks = c, c + 1, curvature, curvature.shape[0]
         pairs = self.side * (self.side + 1) // 2 if self.blocks > 1 else self.side
         self.given, self.tilt_gradient, self.counted = np.empty((c, c)), np.empty((c, c)), np.empty((c, c))
-        self.offset_gradient, self.joint, self.some = np.empty(c), np.empty(BLOCK), np.empty(BLOCK)
+        self.offset_gradient, self.joint, self.some = np.empty(c), np.empty(CHUNK), np.empty(CHUNK)
         self.part = np.empty((c, BLOCK))
         self.lifted = np.ones((self.side if self.blocks else 0, BLOCK))
         self.paired = np.empty((pairs if self.blocks else 0, BLOCK))
         self.weights = np.empty((self.blocks, BLOCK))
         self.packed = np.empty((self.blocks if self.blocks > 1 else 0, pairs))
 
-    cdef void start(self, const double[:, ::1] transition, bint curved) noexcept nogil:
+    cdef void start(self, const double[:, ::1] transition, bint curved, bint counts) noexcept nogil:
         cdef Py_ssize_t i, j, c = self.c
-        self.loglik = 0.0
+        self.loglik, self.counts = 0.0, counts
         for i in range(c):
             for j in range(c):
                 self.given[i, j] = transition[j, i]
@@ -70,20 +73,60 @@ cdef class _Pass:
         const Py_ssize_t *labels, const double *counts, double *post, double *probabilities, bint curved
     ) noexcept nogil:
         """Add a block of rows with fits f; ``post`` and, unless it is NULL, ``probabilities`` are written."""
-        cdef Py_ssize_t c = self.c, side = self.side, i, j, k, q, blocks = self.blocks if curved else 0
+        cdef Py_ssize_t c = self.c, side = self.side, i, j, k, q, at, blocks = self.blocks if curved else 0
         cdef int c_ = <int> c, rows = <int> size, side_ = <int> side, stride = BLOCK, blocks_ = <int> blocks, pairs
-        cdef double one = 1.0, weight, together = 1.0, counted = 1.0
+        cdef double one = 1.0
         cdef double *part = &self.part[0, 0]
-        cdef double *joint = &self.joint[0]
-        cdef double *some = &self.some[0]
-        cdef double *w = &self.weights[0, 0] if blocks else NULL
         for j in range(c):
             for i in range(size):
                 part[j * BLOCK + i] = offset[j]
         dgemm("N", "T", &rows, &c_, &c_, &one, <double *> f, &stride, <double *> &tilt[0, 0], &c_, &one, part, &stride)
+        for q in range((size + CHUNK - 1) // CHUNK):
+            at = q * CHUNK
+            self._judge(
+                part + at, min(CHUNK, size - at), labels + at, counts + at, post + at,
+                probabilities + at if probabilities != NULL else NULL, &self.weights[0, at] if blocks else NULL,
+            )
+        # row by row: tilt_gradient (c x c) += F' part
+        dgemm("T", "N", &c_, &c_, &rows, &one, part, &stride, <double *> f, &stride, &one, &self.tilt_gradient[0, 0],
+              &c_)
+        if blocks == 0:
+            return
+        for j in range(c):
+            for i in range(size):
+                self.lifted[j + 1, i] = f[j * BLOCK + i]
+        if blocks == 1:
+            for j in range(side):
+                for i in range(size):
+                    self.paired[j, i] = self.weights[0, i] * self.lifted[j, i]
+            dgemm("T", "N", &side_, &side_, &rows, &one, &self.paired[0, 0], &stride, &self.lifted[0, 0], &stride, &one,
+                  &self.curvature[0, 0, 0], &side_)
+            return
+        # the products of every two entries, which all classes weight
+        q = 0
+        for j in range(side):
+            for k in range(j + 1):
+                for i in range(size):
+                    self.paired[q, i] = self.lifted[j, i] * self.lifted[k, i]
+                q += 1
+        pairs = <int> q
+        dgemm("T", "N", &pairs, &blocks_, &rows, &one, &self.paired[0, 0], &stride, &self.weights[0, 0], &stride, &one,
+              &self.packed[0, 0], &pairs)
+
+    cdef void _judge(
+        self, double *part, Py_ssize_t size, const Py_ssize_t *labels, const double *counts, double *post,
+        double *probabilities, double *weights,
+    ) noexcept nogil:
+        """From logits, of so few rows that all of it stays in the nearest cache: what `label_gradient` leaves."""
+        cdef Py_ssize_t c = self.c, i, j
+        cdef double weight, together = 1.0, counted = 1.0
+        cdef double *joint = &self.joint[0]
+        cdef double *some = &self.some[0]
+        cdef bint apart = weights != NULL and self.blocks > 1
         label_block(part, BLOCK, size, c, &self.given[0, 0], labels, post, joint, some)
         if probabilities != NULL:
-            memcpy(probabilities, part, c * BLOCK * sizeof(double))
+            for j in range(c):
+                memcpy(probabilities + j * BLOCK, part + j * BLOCK, size * sizeof(double))
         for i in range(size):
             if joint[i] > TINY:
                 some[i] = 1.0 / joint[i]
@@ -99,44 +142,20 @@ cdef class _Pass:
                 counted, together = counts[i], 1.0
             together *= joint[i]
         self.loglik += counted * log(together)
-        if blocks == 1:
+        if weights != NULL and not apart:
             for i in range(size):
                 weight = 0.0
                 for j in range(c):
                     weight = max(weight, 2.0 * part[j * BLOCK + i] * (1.0 - part[j * BLOCK + i]))
-                w[i] = counts[i] * (weight + LEAST_CURVATURE)
+                weights[i] = counts[i] * (weight + LEAST_CURVATURE)
         for j in range(c):
             self.offset_gradient[j] += label_gradient(
-                part + j * BLOCK, post + j * BLOCK, some, counts, w + j * BLOCK if blocks > 1 else NULL,
+                part + j * BLOCK, post + j * BLOCK, some, counts, weights + j * BLOCK if apart else NULL,
                 LEAST_CURVATURE, size,
             )
-            for i in range(size):
-                self.counted[labels[i], j] += counts[i] * post[j * BLOCK + i]
-        # row by row: tilt_gradient (c x c) += F' part
-        dgemm("T", "N", &c_, &c_, &rows, &one, part, &stride, <double *> f, &stride, &one, &self.tilt_gradient[0, 0],
-              &c_)
-        if blocks == 0:
-            return
-        for j in range(c):
-            for i in range(size):
-                self.lifted[j + 1, i] = f[j * BLOCK + i]
-        if blocks == 1:
-            for j in range(side):
+            if self.counts:
                 for i in range(size):
-                    self.paired[j, i] = w[i] * self.lifted[j, i]
-            dgemm("T", "N", &side_, &side_, &rows, &one, &self.paired[0, 0], &stride, &self.lifted[0, 0], &stride, &one,
-                  &self.curvature[0, 0, 0], &side_)
-            return
-        # the products of every two entries, which all classes weight
-        q = 0
-        for j in range(side):
-            for k in range(j + 1):
-                for i in range(size):
-                    self.paired[q, i] = self.lifted[j, i] * self.lifted[k, i]
-                q += 1
-        pairs = <int> q
-        dgemm("T", "N", &pairs, &blocks_, &rows, &one, &self.paired[0, 0], &stride, w, &stride, &one,
-              &self.packed[0, 0], &pairs)
+                    self.counted[labels[i], j] += counts[i] * post[j * BLOCK + i]
 
     cdef void finish(self) noexcept nogil:
         """The curvature from its packed pairs."""
@@ -182,7 +201,7 @@ def label_pass(
         return sums.told()
     cdef double[:, ::1] f = np.empty((c, BLOCK)), post = np.empty((c, BLOCK)), p = np.empty((c, BLOCK))
     with nogil:
-        sums.start(transition, curved)
+        sums.start(transition, curved, True)
         for block in range((n + BLOCK - 1) // BLOCK):
             start = block * BLOCK
             size = min(BLOCK, n - start)
@@ -310,6 +329,7 @@ cdef class PackedRows:
     """Coordinates, labels, counts and weights of rows, in blocks in which each column lies together."""
 
     cdef readonly Py_ssize_t n, k, c, n_blocks
+    cdef readonly double total
     cdef double[:, :, ::1] Q
     cdef const Py_ssize_t[::1] labels
     cdef const double[::1] counts, weights
@@ -321,12 +341,12 @@ cdef class PackedRows:
         cdef Py_ssize_t b, i, j
         self.n, self.k, self.c = Q.shape[0], Q.shape[1], n_classes
         self.n_blocks = (self.n + BLOCK - 1) // BLOCK
-        self.labels, self.counts, self.weights = labels, counts, weights
+        self.labels, self.counts, self.weights, self.total = labels, counts, weights, np.sum(counts)
         self.Q = np.empty((self.n_blocks, self.k, BLOCK))
         with nogil:
             for b in range(self.n_blocks):
-                for i in range(self.length(b)):
-                    for j in range(self.k):
+                for j in range(self.k):
+                    for i in range(self.length(b)):
                         self.Q[b, j, i] = Q[b * BLOCK + i, j]
 
     cdef Py_ssize_t length(self, Py_ssize_t b) noexcept nogil:
@@ -388,9 +408,11 @@ cdef class TransitionSteps:
         Steps taken, or as if taken.
     freedom : float
         Entries of T that were free, each counted as far as it was not shrunk.
+    change : float
+        By how much the latest step changed the probabilities of a row's classes, on the mean: half the sum.
     """
 
-    cdef readonly double rate, freedom
+    cdef readonly double rate, freedom, change
     cdef public Py_ssize_t n_steps
     cdef PackedRows rows
     cdef _Pass sums
@@ -412,7 +434,7 @@ cdef class TransitionSteps:
     ):
         cdef Py_ssize_t c = rows.c, i
         self.rows, self.bound, self.trusting, self.rate, self.freedom = rows, bound, trusting, rate, 0.0
-        self.n_steps, self.now, self.fit_is_old, self.unbounded = 0, 0, True, True
+        self.n_steps, self.now, self.fit_is_old, self.unbounded, self.change = 0, 0, True, True, INFINITY
         self.coefs, self.f = np.empty((2, rows.k, c)), np.empty((rows.n_blocks, c, BLOCK))
         np.asarray(self.coefs)[0] = coef
         self.values = np.zeros((2, rows.n_blocks, c, BLOCK))
@@ -450,23 +472,19 @@ cdef class TransitionSteps:
 
     @property
     def posterior(self):
-        """As of the latest pass."""
+        with nogil:
+            self._scan(False, False)
         return self.rows.unpacked(self.values[1 - self.now])
 
-    @property
-    def fit(self):
-        return self.rows.unpacked(self.f)
-
-    def proceed(self, Py_ssize_t n_steps):
-        """Take steps, and see where they end."""
+    def proceed(self, Py_ssize_t n_steps, double settled=0.0):
+        """Take steps, at most so many and until one changes a row's class by less than ``settled``."""
         cdef Py_ssize_t k
         cdef int failed = 0
         with nogil:
             for k in range(n_steps):
                 failed = self._take_step()
-                if failed:
+                if failed or self.change < settled:
                     break
-            self._scan(False, False)
         if failed:
             raise FloatingPointError("the curvature is not finite")
 
@@ -475,26 +493,63 @@ cdef class TransitionSteps:
         with nogil:
             self._scan(True, False)
             self._turn()
-            self._scan(False, False)
+
+    def score(self, const double[::1] leverage):
+        """The log likelihood of each label by the fit of the others to the targets."""
+        cdef Py_ssize_t b, i, j
+        cdef double[:, ::1] f = np.empty((self.rows.c, BLOCK)), posterior = np.empty((self.rows.c, BLOCK))
+        cdef const double *own
+        with nogil:
+            self.sums.start(self.T, False, False)
+            for b in range(self.rows.n_blocks):
+                self._fit(b)
+                own = &leverage[b * BLOCK]
+                for j in range(self.rows.c):
+                    for i in range(self.rows.length(b)):
+                        f[j, i] = self.values[self.now, b, j, i]
+                        f[j, i] -= (f[j, i] - self.f[b, j, i]) / (1.0 - own[i])
+                self.sums.add(
+                    &f[0, 0], self.rows.length(b), self.D, self.b, &self.rows.labels[b * BLOCK],
+                    &self.rows.counts[b * BLOCK], &posterior[0, 0], NULL, False,
+                )
+            self.fit_is_old = False
+        return self.sums.loglik
+
+    cdef void _fit(self, Py_ssize_t b) noexcept nogil:
+        if self.fit_is_old:
+            self.rows.fit(b, self.coefs[self.now], &self.f[b, 0, 0])
 
     cdef void _scan(self, bint project, bint curved) noexcept nogil:
         """A pass over the rows: the posterior, and B for it."""
         cdef Py_ssize_t b, next = 1 - self.now
-        self.sums.start(self.T, curved)
+        cdef double moved = 0.0
+        self.sums.start(self.T, curved, project)
         if project:
             memset(&self.coefs[next, 0, 0], 0, self.rows.k * self.rows.c * sizeof(double))
         for b in range(self.rows.n_blocks):
-            if self.fit_is_old:
-                self.rows.fit(b, self.coefs[self.now], &self.f[b, 0, 0])
+            self._fit(b)
             self.sums.add(
                 &self.f[b, 0, 0], self.rows.length(b), self.D, self.b, &self.rows.labels[b * BLOCK],
                 &self.rows.counts[b * BLOCK], &self.values[next, b, 0, 0], NULL, curved,
             )
             if project:
                 self.rows.project(b, &self.values[next, b, 0, 0], self.spare, self.coefs[next])
+                moved += self._moved(b)
+        if project:
+            self.change = 0.5 * moved / self.rows.total
         self.fit_is_old = False
         if curved:
             self.sums.finish()
+
+    cdef double _moved(self, Py_ssize_t b) noexcept nogil:
+        """How far the posterior of a block is from the targets."""
+        cdef Py_ssize_t i, j
+        cdef double total = 0.0
+        cdef const double *counts = &self.rows.counts[b * BLOCK]
+        for j in range(self.rows.c):
+            for i in range(self.rows.length(b)):
+                total += counts[i] * fabs(self.values[0, b, j, i] - self.values[1, b, j, i])
+        return total
 
     cdef void _turn(self) noexcept nogil:
         self.now = 1 - self.now
@@ -649,7 +704,7 @@ cdef class KnownNoise:
             self.b[j] = self.point[j, 0]
             for i in range(c):
                 self.D[i, j] = self.point[j, 1 + i]
-        self.sums.start(self.T, curved)
+        self.sums.start(self.T, curved, True)
         for block in range(self.rows.n_blocks):
             self.sums.add(
                 &self.rows.Q[block, 0, 0], self.rows.length(block), self.D, self.b, &self.rows.labels[block * BLOCK],

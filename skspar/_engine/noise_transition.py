@@ -38,6 +38,7 @@ CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
+SETTLED = 3e-4
 HOPELESS = 30.0
 SLOW = 60.0
 NEGLIGIBLE = 7.0
@@ -195,10 +196,8 @@ class Fitting:
 
     def proceed(self, n_steps):
         """Take steps, and return the log likelihood of each label by a fit that has not seen it, less T's freedom."""
-        self.steps.proceed(n_steps)
-        steps, rows = self.steps, self.rows
-        F = rows.without_own(steps.targets, steps.fit)
-        self.score = self.model().scan(F, rows.labels, rows.counts)[1][0] - FREE_ENTRY * steps.freedom
+        self.steps.proceed(n_steps, SETTLED)
+        self.score = self.steps.score(self.rows.leverage) - FREE_ENTRY * self.steps.freedom
         return self.score
 
     def model(self):
@@ -408,15 +407,14 @@ def _limit(profile, best, drop, total):
     It is surely outside the region, which errs on the side of fewer wrong labels; and zero if that is within.
     """
     wanted, top = best.value - drop, best.model.rate
-    nothing = profile.at(0.0, wanted)
-    if nothing.value >= wanted:
-        return nothing
     below = [known for known in profile.known if known.model.rate <= top]
-    low = max(known.model.rate for known in below if known.value < wanted)
-    high = min(known.model.rate for known in below if known.model.rate > low)
+    low = max((known.model.rate for known in below if known.value < wanted), default=0.0)
+    high = min(known.model.rate for known in below if known.model.rate > low or known is best)
     rate = top - 2.0 * np.sqrt(top / total)
     while high - low > 0.01 * high + 1e-4:
         if not low < rate < high:
+            if low == 0.0 and profile.at(0.0, wanted).value >= wanted:
+                break
             rate = 0.5 * (low + high)
         point = profile.at(rate)
         if point.value >= wanted:
@@ -427,4 +425,5 @@ def _limit(profile, best, drop, total):
                 break
         # a parabola's, and a little farther
         rate = top - 1.005 * (top - rate) * np.sqrt(drop / max(best.value - point.value, 1e-3 * drop))
-    return profile.at(low)
+    nothing = profile.at(0.0, wanted)
+    return nothing if nothing.value >= wanted else profile.at(low)
