@@ -14,6 +14,7 @@ cdef extern from "_label_loops.h" nogil:
         double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const Py_ssize_t *, double *, double *, double *
     )
     double label_gradient(double *, double *, const double *, const double *, double *, double, Py_ssize_t)
+    double label_sum(const double *, const double *, Py_ssize_t)
 
 # Rows of a block, whose entries of a column lie together, and rows that are judged at a time; moves of which L-BFGS
 # remembers how they changed the gradient.
@@ -118,7 +119,7 @@ cdef class _Pass:
         double *probabilities, double *weights,
     ) noexcept nogil:
         """From logits, of so few rows that all of it stays in the nearest cache: what `label_gradient` leaves."""
-        cdef Py_ssize_t c = self.c, i, j
+        cdef Py_ssize_t c = self.c, i, j, first
         cdef double weight, together = 1.0, counted = 1.0
         cdef double *joint = &self.joint[0]
         cdef double *some = &self.some[0]
@@ -153,9 +154,13 @@ cdef class _Pass:
                 part + j * BLOCK, post + j * BLOCK, some, counts, weights + j * BLOCK if apart else NULL,
                 LEAST_CURVATURE, size,
             )
-            if self.counts:
-                for i in range(size):
-                    self.counted[labels[i], j] += counts[i] * post[j * BLOCK + i]
+        i = 0
+        while self.counts and i < size:
+            first, i = i, i + 1
+            while i < size and labels[i] == labels[first]:
+                i += 1
+            for j in range(c):
+                self.counted[labels[first], j] += label_sum(counts + first, post + j * BLOCK + first, i - first)
 
     cdef void finish(self) noexcept nogil:
         """The curvature from its packed pairs."""
@@ -172,56 +177,6 @@ cdef class _Pass:
         return (
             self.loglik, np.array(self.offset_gradient), np.array(self.tilt_gradient), np.array(self.counted.T)
         )
-
-
-def label_pass(
-    const double[:, ::1] F,
-    const double[:, ::1] tilt,
-    const double[::1] offset,
-    const double[:, ::1] transition,
-    const Py_ssize_t[::1] labels,
-    const double[::1] counts,
-    double[:, ::1] posterior,
-    double[:, ::1] probabilities,
-    double[:, :, ::1] curvature,
-):
-    """Class probabilities ``p = softmax(F tilt + offset)`` and the posterior of the true class given the label.
-
-    Both are written (``probabilities`` may have no rows, then it is not), and to ``curvature``, class by class,
-    ``sum_i counts_i 2 p_ic (1 - p_ic) z_i z_i'``, z = (1, f), or where it has but one block the largest of a row's; it
-    may have none. Twice a diagonal of ``diag(p) - p p'`` bounds the matrix itself (Gershgorin).
-
-    Returns the log likelihood of the labels, ``sum_i counts_i log (p_i' T)[label_i]``, its gradient in the offset and
-    in the tilt, and how many rows of each class are expected to have each label.
-    """
-    cdef Py_ssize_t n = F.shape[0], c = F.shape[1], block, start, size, i, j
-    cdef bint keep = probabilities.shape[0] > 0, curved = curvature.shape[0] > 0
-    cdef _Pass sums = _Pass(c, curvature)
-    if c == 0:
-        return sums.told()
-    cdef double[:, ::1] f = np.empty((c, BLOCK)), post = np.empty((c, BLOCK)), p = np.empty((c, BLOCK))
-    with nogil:
-        sums.start(transition, curved, True)
-        for block in range((n + BLOCK - 1) // BLOCK):
-            start = block * BLOCK
-            size = min(BLOCK, n - start)
-            for i in range(size):
-                for j in range(c):
-                    f[j, i] = F[start + i, j]
-            sums.add(
-                &f[0, 0], size, tilt, offset, &labels[start], &counts[start], &post[0, 0], &p[0, 0] if keep else NULL,
-                curved,
-            )
-            for i in range(size):
-                for j in range(c):
-                    posterior[start + i, j] = post[j, i]
-            if keep:
-                for i in range(size):
-                    for j in range(c):
-                        probabilities[start + i, j] = p[j, i]
-        if curved:
-            sums.finish()
-    return sums.told()
 
 
 cdef class CurvatureBound:
@@ -326,28 +281,36 @@ cdef class CurvatureBound:
 
 
 cdef class PackedRows:
-    """Coordinates, labels, counts and weights of rows, in blocks in which each column lies together."""
+    """Coordinates, labels, counts and weights of rows, by label, in blocks in which each column lies together.
+
+    Attributes
+    ----------
+    order : ndarray of shape (n,)
+        Which row comes first, second, ...
+    """
 
     cdef readonly Py_ssize_t n, k, c, n_blocks
+    cdef const Py_ssize_t[::1] order
     cdef readonly double total
     cdef double[:, :, ::1] Q
     cdef const Py_ssize_t[::1] labels
     cdef const double[::1] counts, weights
 
     def __init__(
-        self, const double[:, ::1] Q, const Py_ssize_t[::1] labels, Py_ssize_t n_classes, const double[::1] counts,
-        const double[::1] weights,
+        self, const double[:, ::1] Q, labels, Py_ssize_t n_classes, counts, weights
     ):
         cdef Py_ssize_t b, i, j
+        order = np.argsort(labels, kind="stable").astype(np.intp, copy=False)
+        self.order, self.labels, self.counts, self.weights = order, labels[order], counts[order], weights[order]
         self.n, self.k, self.c = Q.shape[0], Q.shape[1], n_classes
         self.n_blocks = (self.n + BLOCK - 1) // BLOCK
-        self.labels, self.counts, self.weights, self.total = labels, counts, weights, np.sum(counts)
+        self.total = np.sum(counts)
         self.Q = np.empty((self.n_blocks, self.k, BLOCK))
         with nogil:
             for b in range(self.n_blocks):
                 for j in range(self.k):
                     for i in range(self.length(b)):
-                        self.Q[b, j, i] = Q[b * BLOCK + i, j]
+                        self.Q[b, j, i] = Q[self.order[b * BLOCK + i], j]
 
     cdef Py_ssize_t length(self, Py_ssize_t b) noexcept nogil:
         return min(BLOCK, self.n - b * BLOCK)
@@ -377,8 +340,53 @@ cdef class PackedRows:
             for b in range(self.n_blocks):
                 for i in range(self.length(b)):
                     for j in range(self.c):
-                        out[b * BLOCK + i, j] = blocks[b, j, i]
+                        out[self.order[b * BLOCK + i], j] = blocks[b, j, i]
         return whole
+
+
+def label_pass(
+    const double[:, ::1] F,
+    const double[:, ::1] tilt,
+    const double[::1] offset,
+    const double[:, ::1] transition,
+    labels,
+    counts,
+    double[:, ::1] posterior,
+    double[:, ::1] probabilities,
+    double[:, :, ::1] curvature,
+):
+    """Class probabilities ``p = softmax(F tilt + offset)`` and the posterior of the true class given the label.
+
+    Both are written (``probabilities`` may have no rows, then it is not), and to ``curvature``, class by class,
+    ``sum_i counts_i 2 p_ic (1 - p_ic) z_i z_i'``, z = (1, f), or where it has but one block the largest of a row's; it
+    may have none. Twice a diagonal of ``diag(p) - p p'`` bounds the matrix itself (Gershgorin).
+
+    Returns the log likelihood of the labels, ``sum_i counts_i log (p_i' T)[label_i]``, its gradient in the offset and
+    in the tilt, and how many rows of each class are expected to have each label.
+    """
+    cdef Py_ssize_t c = F.shape[1], b, i, j, row
+    cdef bint keep = probabilities.shape[0] > 0, curved = curvature.shape[0] > 0
+    cdef _Pass sums = _Pass(c, curvature)
+    if c == 0:
+        return sums.told()
+    cdef PackedRows rows = PackedRows(F, labels, c, counts, counts)
+    cdef double[:, ::1] post = np.empty((c, BLOCK)), p = np.empty((c, BLOCK))
+    with nogil:
+        sums.start(transition, curved, True)
+        for b in range(rows.n_blocks):
+            sums.add(
+                &rows.Q[b, 0, 0], rows.length(b), tilt, offset, &rows.labels[b * BLOCK], &rows.counts[b * BLOCK],
+                &post[0, 0], &p[0, 0] if keep else NULL, curved,
+            )
+            for i in range(rows.length(b)):
+                row = rows.order[b * BLOCK + i]
+                for j in range(c):
+                    posterior[row, j] = post[j, i]
+                    if keep:
+                        probabilities[row, j] = p[j, i]
+        if curved:
+            sums.finish()
+    return sums.told()
 
 
 cdef class TransitionSteps:
@@ -498,16 +506,19 @@ cdef class TransitionSteps:
         """The log likelihood of each label by the fit of the others to the targets."""
         cdef Py_ssize_t b, i, j
         cdef double[:, ::1] f = np.empty((self.rows.c, BLOCK)), posterior = np.empty((self.rows.c, BLOCK))
-        cdef const double *own
+        cdef double[::1] stretch = np.empty(BLOCK)
+        cdef const Py_ssize_t *row
         with nogil:
             self.sums.start(self.T, False, False)
             for b in range(self.rows.n_blocks):
                 self._fit(b)
-                own = &leverage[b * BLOCK]
+                row = &self.rows.order[b * BLOCK]
+                for i in range(self.rows.length(b)):
+                    stretch[i] = 1.0 / (1.0 - leverage[row[i]])
                 for j in range(self.rows.c):
                     for i in range(self.rows.length(b)):
                         f[j, i] = self.values[self.now, b, j, i]
-                        f[j, i] -= (f[j, i] - self.f[b, j, i]) / (1.0 - own[i])
+                        f[j, i] -= stretch[i] * (f[j, i] - self.f[b, j, i])
                 self.sums.add(
                     &f[0, 0], self.rows.length(b), self.D, self.b, &self.rows.labels[b * BLOCK],
                     &self.rows.counts[b * BLOCK], &posterior[0, 0], NULL, False,
