@@ -9,9 +9,10 @@ the fit towards where it seems to belong: the loss of a row is bounded, which th
 
 The steps are those of a generalised EM algorithm, but for B, which is least squares' (Hastie, Tibshirani & Buja 1994:
 it spans the discriminant directions whatever the noise): in each, B and T are renewed, and b and D take one step of
-Newton's method with a bound in the place of the curvature. Their number is fixed. The likelihood is nearly flat in
-directions along which few labels tell, so that a test of convergence would let rounding decide where they end, which
-shows in the rows' probabilities; and to go on there gains nothing: ranks are as good, or better, before.
+Newton's method with a bound in the place of the curvature. They end long before the likelihood is at its peak, when
+the classes of rows have settled, or after so many. The likelihood is nearly flat in directions along which few labels
+tell; to go on there gains nothing: ranks are as good, or better, before. And a test to the last digits would let
+rounding decide where the steps end, which would show in the rows' probabilities.
 """
 
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,8 @@ SLOPE = 2.0
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
 # lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
-# labels become many in small steps), and further steps; in the end, those within NEGLIGIBLE of the best have a weight.
+# labels become many in small steps), and further steps, of which one that changes the probabilities of a row's classes
+# by less than SETTLED on the mean is the last; in the end, those within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
