@@ -334,6 +334,18 @@ class TestTransitionModel:
         score = ours.scan(F, rows.labels, rows.counts)[1][0] - noise_transition.FREE_ENTRY * ours.freedom
         assert fit.score == pytest.approx(score, rel=1e-10)
 
+    def test_steps_end_once_they_have_settled(self, rows):
+        begun = noise_transition.beginnings(rows)[0]
+        fit = noise_transition.Fitting(rows, rows.packed(), begun)
+        fit.steps.proceed(500, 1e-3)
+        n_steps = fit.steps.n_steps
+        assert noise_transition.TRUSTING_STEPS < n_steps < 100
+        # the last step was from the targets before
+        before, last = (literal_steps(rows, begun, k)["targets"] for k in (n_steps - 1, n_steps))
+        change = 0.5 * rows.counts @ np.abs(last - before).sum(axis=1) / rows.counts.sum()
+        assert fit.steps.change == pytest.approx(change, rel=1e-6) and change < 1e-3
+        np.testing.assert_allclose(fit.model().targets, last, atol=1e-10)
+
     def test_curvature_that_is_not_finite(self, model):
         bound = model.bound()
         with pytest.raises(FloatingPointError, match="curvature"):

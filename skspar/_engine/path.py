@@ -110,8 +110,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
     # where the path was certified last, and before
     reached, before = top, (top, norms)
     at, batch, attempts, best_gap = 0, 2, 0, np.inf
-    # ``lacking``: the working set is known to lack groups, and the next solution to fail; ``middle``: the last one did
-    spent, lacking, middle = 0, False, False
+    # ``rough`` is the gap with which the next solution is content: it is known to lack groups, or the last one was
+    spent, rough = 0, 0.0
     while True:
         if at == len(points):
             more = None
@@ -129,20 +129,17 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
             if lead > points[at]:
                 points, places = np.insert(points, at, lead), np.insert(places, at, -1)
         stop, after_lead = at + 1, at > 0 and places[at - 1] < 0
-        most = 1 if places[at] < 0 or lacking else batch
+        most = 1 if places[at] < 0 or rough == LACK_TOL else batch
         while stop < min(at + most, len(points)) and points[stop] >= LEAD * points[stop - 1]:
             stop += 1
         if attempts == 0 or work.gram_free:
             leading = after_lead or places[at] < 0 or points[at] < LEAD * reached
             too_many = _look_ahead(work, norms, reached, before, points[stop - 1], leading)
-            lacking = lacking or (too_many and after_lead and attempts == 0)
+            if too_many and after_lead and attempts == 0:
+                rough = LACK_TOL
         solutions, iterations = [], []
         for alpha, place in zip(points[at:stop], places[at:stop]):
-            goal = 0.6 * target
-            if place < 0 or lacking:
-                goal = max(goal, (LEAD_TOL if place < 0 else LACK_TOL) * problem.null_objective)
-            elif middle:
-                goal = max(goal, MIDDLE_TOL * problem.null_objective)
+            goal = max(0.6 * target, (LEAD_TOL if place < 0 else rough) * problem.null_objective)
             iterations.append(work.solve(alpha, inner_tol, max_iter, goal))
             solutions.append(work.B.copy())
         accuracy = 0.1 * target if places[at] >= 0 else np.inf
@@ -162,9 +159,8 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 cost = iterations[i] + (spent if i == 0 else 0)
                 exhausted = cost >= max_iter
                 hopeless = attempts >= 8 or (attempts >= 3 and gap > 0.5 * best_gap)
-                stuck = i == 0 and hopeless and not lacking and not np.any(
-                    _violations(work, point_norms, alpha, inner_tol)
-                )  # fmt: skip
+                stuck = i == 0 and hopeless and rough < LACK_TOL
+                stuck = stuck and not np.any(_violations(work, point_norms, alpha, inner_tol))
                 if gap <= target or place < 0 or stuck or exhausted:
                     if place >= 0:
                         coefs[place], gaps[place], n_iters[place] = B, gap, max(cost, 1)
@@ -181,7 +177,7 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
                 wanted = np.maximum(wanted, _violations(work, point_norms, alpha, inner_tol))
 
         if first_failure is None:
-            spent, attempts, best_gap, lacking, middle = 0, 0, np.inf, False, False
+            spent, attempts, best_gap, rough = 0, 0, np.inf, 0.0
             at = stop
             batch = min(batch + 2, BATCH)
             continue
@@ -197,11 +193,11 @@ def solve_path(problem, penalty, alphas, tol, max_iter, q=None, start=None, foll
         if not needed.any():
             # no group is missing: the working set was not solved accurately enough
             work.refine(solutions[first_failure], failed_C[work.features])
-            lacking = middle = False
+            rough = 0.0
             batch = 1
         else:
-            middle = lacking and work.on_columns
-            lacking = _grow_by(work, needed, wanted)
+            after = MIDDLE_TOL if rough == LACK_TOL and work.on_columns else 0.0
+            rough = LACK_TOL if _grow_by(work, needed, wanted) else after
             batch = BATCH if work.gram_free else max(2, first_failure)
     features, coefs = _ever_active(work, coefs)
     return PathResult(features, coefs, gaps, n_iters, converged, n_passes)
