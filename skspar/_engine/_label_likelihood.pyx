@@ -416,11 +416,12 @@ cdef class TransitionSteps:
         Steps taken, or as if taken.
     freedom : float
         Entries of T that were free, each counted as far as it was not shrunk.
-    change : float
-        By how much the latest step changed the probabilities of a row's classes, on the mean: half the sum.
+    change, left : float
+        By how much the latest step changed the probabilities of a row's classes, on the mean, half the sum; and by how
+        much all further steps would, if each changes less than the one before by the same factor.
     """
 
-    cdef readonly double rate, freedom, change
+    cdef readonly double rate, freedom, change, left
     cdef public Py_ssize_t n_steps
     cdef PackedRows rows
     cdef _Pass sums
@@ -442,7 +443,8 @@ cdef class TransitionSteps:
     ):
         cdef Py_ssize_t c = rows.c, i
         self.rows, self.bound, self.trusting, self.rate, self.freedom = rows, bound, trusting, rate, 0.0
-        self.n_steps, self.now, self.fit_is_old, self.unbounded, self.change = 0, 0, True, True, INFINITY
+        self.n_steps, self.now, self.fit_is_old, self.unbounded = 0, 0, True, True
+        self.change = self.left = INFINITY
         self.coefs, self.f = np.empty((2, rows.k, c)), np.empty((rows.n_blocks, c, BLOCK))
         np.asarray(self.coefs)[0] = coef
         self.values = np.zeros((2, rows.n_blocks, c, BLOCK))
@@ -485,13 +487,13 @@ cdef class TransitionSteps:
         return self.rows.unpacked(self.values[1 - self.now])
 
     def proceed(self, Py_ssize_t n_steps, double settled=0.0):
-        """Take steps, at most so many and until one changes a row's class by less than ``settled``."""
+        """Take steps, at most so many and until less than ``settled`` is left to change of a row's class."""
         cdef Py_ssize_t k
         cdef int failed = 0
         with nogil:
             for k in range(n_steps):
                 failed = self._take_step()
-                if failed or self.change < settled:
+                if failed or self.left < settled:
                     break
         if failed:
             raise FloatingPointError("the curvature is not finite")
@@ -547,7 +549,10 @@ cdef class TransitionSteps:
                 self.rows.project(b, &self.values[next, b, 0, 0], self.spare, self.coefs[next])
                 moved += self._moved(b)
         if project:
-            self.change = 0.5 * moved / self.rows.total
+            moved *= 0.5 / self.rows.total
+            # a geometric series, whose first terms say nothing yet
+            self.left = moved / (1.0 - moved / self.change) if moved < self.change < INFINITY else INFINITY
+            self.change = moved
         self.fit_is_old = False
         if curved:
             self.sums.finish()

@@ -35,12 +35,12 @@ SLOPE = 2.0
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
 # lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
-# labels become many in small steps), and further steps, of which one that changes the probabilities of a row's classes
-# by less than SETTLED on the mean is the last; in the end, those within NEGLIGIBLE of the best have a weight.
+# labels become many in small steps), and further steps, at most, of which one that leaves less than SETTLED to change of
+# a row's class, on the mean, is the last; in the end, those within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
-SETTLED = 3e-4
+SETTLED = 0.0025
 HOPELESS = 30.0
 SLOW = 60.0
 NEGLIGIBLE = 7.0
@@ -55,7 +55,7 @@ MANY_CLASSES = 30
 LARGE = 20_000
 LATER_STEPS = 8
 # Length of the gradient, in units of the curvature, with which a maximisation for known noise ends, and its most steps.
-GRADIENT = 0.02
+GRADIENT = 0.005
 MAX_ITER = 200
 # Rates between which the likeliest is sought, from the first on; the largest of a class; and what rates may gain which
 # are as good as the likeliest.
