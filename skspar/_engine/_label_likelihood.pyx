@@ -296,9 +296,7 @@ cdef class PackedRows:
     cdef const Py_ssize_t[::1] labels
     cdef const double[::1] counts, weights
 
-    def __init__(
-        self, const double[:, ::1] Q, labels, Py_ssize_t n_classes, counts, weights
-    ):
+    def __init__(self, const double[:, ::1] Q, labels, Py_ssize_t n_classes, counts, weights):
         cdef Py_ssize_t b, i, j
         order = np.argsort(labels, kind="stable").astype(np.intp, copy=False)
         self.order, self.labels, self.counts, self.weights = order, labels[order], counts[order], weights[order]
@@ -321,7 +319,9 @@ cdef class PackedRows:
         cdef double one = 1.0, zero = 0.0
         dgemm("N", "T", &size, &c, &k, &one, &self.Q[b, 0, 0], &stride, <double *> &coef[0, 0], &c, &zero, f, &stride)
 
-    cdef void project(self, Py_ssize_t b, const double *targets, double[:, ::1] spare, double[:, ::1] coef) noexcept nogil:
+    cdef void project(
+        self, Py_ssize_t b, const double *targets, double[:, ::1] spare, double[:, ::1] coef
+    ) noexcept nogil:
         """Add a block's part of ``Q'(weights targets)``; spare has room for targets."""
         cdef int c = <int> self.c, k = <int> self.k, stride = BLOCK, size = <int> self.length(b)
         cdef Py_ssize_t i, j
@@ -445,7 +445,8 @@ cdef class TransitionSteps:
         self.rows, self.bound, self.trusting, self.rate, self.freedom = rows, bound, trusting, rate, 0.0
         self.n_steps, self.now, self.fit_is_old, self.unbounded = 0, 0, True, True
         self.change = self.left = INFINITY
-        self.coefs, self.f = np.empty((2, rows.k, c)), np.empty((rows.n_blocks, c, BLOCK))
+        # zeros: not every BLAS ignores a NaN that it is told to scale by zero
+        self.coefs, self.f = np.empty((2, rows.k, c)), np.zeros((rows.n_blocks, c, BLOCK))
         np.asarray(self.coefs)[0] = coef
         self.values = np.zeros((2, rows.n_blocks, c, BLOCK))
         for i in range(rows.n):
@@ -488,10 +489,10 @@ cdef class TransitionSteps:
 
     def proceed(self, Py_ssize_t n_steps, double settled=0.0):
         """Take steps, at most so many and until less than ``settled`` is left to change of a row's class."""
-        cdef Py_ssize_t k
+        cdef Py_ssize_t _step
         cdef int failed = 0
         with nogil:
-            for k in range(n_steps):
+            for _step in range(n_steps):
                 failed = self._take_step()
                 if failed or self.left < settled:
                     break
@@ -603,15 +604,15 @@ cdef class TransitionSteps:
         even one as far as it is even: noise may confuse two classes, and be even elsewhere. How far is a mean over
         concentrations, weighted by their likelihood.
         """
-        cdef Py_ssize_t c = self.rows.c, m = self.concentrations.shape[0], i, j, l
+        cdef Py_ssize_t c = self.rows.c, m = self.concentrations.shape[0], i, j, d
         cdef double mass = 0.0, count = 0.0, rate, e, a, s, value, scaled, added
         cdef const double[:, ::1] N = self.sums.counted
         for j in range(c):
             self.wrong[j] = self.total[j] = 0.0
-            for l in range(c):
-                self.total[j] += N[l, j]
-                if l != j:
-                    self.wrong[j] += N[l, j]
+            for d in range(c):
+                self.total[j] += N[d, j]
+                if d != j:
+                    self.wrong[j] += N[d, j]
             mass += self.wrong[j]
             count += self.total[j]
         self.rate = mass / count
@@ -630,9 +631,9 @@ cdef class TransitionSteps:
             for i in range(m):
                 s, a = self.concentrations[i, 0], self.concentrations[i, 2]
                 value = self.concentrations[i, 1] - gammaln(s + self.wrong[j])
-                for l in range(c if c > 2 else 0):
-                    if l != j:
-                        value += gammaln(N[l, j] + a) - self.concentrations[i, 3]
+                for d in range(c if c > 2 else 0):
+                    if d != j:
+                        value += gammaln(N[d, j] + a) - self.concentrations[i, 3]
                 self.chances[j, i] = value
             _weigh(&self.chances[j, 0], m)
         self.freedom = 0.0
@@ -646,8 +647,8 @@ cdef class TransitionSteps:
                 added += self.chances[j, i] * a / (self.wrong[j] + s)
                 if c > 2:
                     self.freedom += (c - 2) * self.chances[j, i] * self.wrong[j] / (self.wrong[j] + s)
-            for l in range(c):
-                self.T[j, l] = rate * (scaled * N[l, j] + added if c > 2 else 1.0)
+            for d in range(c):
+                self.T[j, d] = rate * (scaled * N[d, j] + added if c > 2 else 1.0)
             self.T[j, j] = 1.0 - rate
 
 
@@ -701,7 +702,7 @@ cdef class KnownNoise:
         self.moves, self.changes = np.empty((MEMORY, c, c + 1)), np.empty((MEMORY, c, c + 1))
 
     def maximise(self, offset, tilt, transition, double tol, Py_ssize_t max_iter, double wanted=-INFINITY):
-        """Climb until the gradient, in units of the bound, is no longer than tol, or there is no hope to reach ``wanted``.
+        """Climb until the gradient, in units of the bound, is no longer than tol, or all hope to reach ``wanted`` is lost.
 
         Returns the penalised log likelihood, the offset, the tilt, and how many rows of each class are expected to have
         each label.
@@ -735,7 +736,7 @@ cdef class KnownNoise:
         return self.sums.loglik - self.bound.penalise(self.b, self.D, self.gradient)
 
     cdef double _climb(self, double tol, Py_ssize_t max_iter, double wanted) noexcept nogil:
-        cdef Py_ssize_t size = self.point.shape[0] * self.point.shape[1], iteration, halving, i
+        cdef Py_ssize_t size = self.point.shape[0] * self.point.shape[1], _iteration, _halving, i
         cdef double value = self._value(self.unbounded), before, along, length, step
         cdef double *point = &self.point[0, 0]
         cdef double *old = &self.old_point[0, 0]
@@ -744,7 +745,7 @@ cdef class KnownNoise:
             # what is not finite shows in the value
             self.bound.take(self.sums.curvature)
             self.unbounded = False
-        for iteration in range(max_iter):
+        for _iteration in range(max_iter):
             self.bound.divide(self.gradient, self.part)
             length = _dot(self.gradient, self.part)
             if not length > tol or value + HOPE * length < wanted:
@@ -759,13 +760,16 @@ cdef class KnownNoise:
             before, step = value, 1.0
             memcpy(old, point, size * sizeof(double))
             memcpy(&self.old_gradient[0, 0], &self.gradient[0, 0], size * sizeof(double))
-            for halving in range(30):
+            for _halving in range(30):
                 for i in range(size):
                     point[i] = old[i] + step * direction[i]
                 value = self._value(False)
                 if value >= before + 1e-4 * step * along:
                     break
                 step *= 0.5
+            else:
+                # what is left to gain is lost in rounding
+                break
             self._learn()
         return value
 

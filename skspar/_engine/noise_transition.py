@@ -35,8 +35,8 @@ SLOPE = 2.0
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
 # lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
-# labels become many in small steps), and further steps, at most, of which one that leaves less than SETTLED to change of
-# a row's class, on the mean, is the last; in the end, those within NEGLIGIBLE of the best have a weight.
+# labels become many in small steps), and further steps at most. One that leaves less than SETTLED to change of a row's
+# class, on the mean, is the last. In the end, models within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
