@@ -702,7 +702,7 @@ cdef class KnownNoise:
         self.moves, self.changes = np.empty((MEMORY, c, c + 1)), np.empty((MEMORY, c, c + 1))
 
     def maximise(self, offset, tilt, transition, double tol, Py_ssize_t max_iter, double wanted=-INFINITY):
-        """Climb until the gradient, in units of the bound, is no longer than tol, or all hope to reach ``wanted`` is lost.
+        """Climb until the gradient, in units of the bound, is at most tol long, or hope to reach ``wanted`` is lost.
 
         Returns the penalised log likelihood, the offset, the tilt, and how many rows of each class are expected to have
         each label.
