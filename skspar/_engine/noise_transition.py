@@ -396,7 +396,7 @@ def _peak(profile):
         rate = min(rate + step, 2.0 * rate + 0.01)
         if not low < rate < high:
             rate = 0.25 * high if low == 0.0 else 0.5 * (low + high)
-        if high < LEAST_RATE / 10.0 or high - low < 1e-3 * high:
+        if high < LEAST_RATE / 10.0 or high - low < 1e-3 * high or rate == before[0]:
             break
     if low == 0.0:
         profile.at(0.0)
