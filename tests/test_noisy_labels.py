@@ -339,19 +339,11 @@ class TestTransitionModel:
         fit = noise_transition.Fitting(rows, rows.packed(), begun)
         fit.steps.proceed(500, 1e-3)
         n_steps = fit.steps.n_steps
-        assert noise_transition.TRUSTING_STEPS + 2 <= n_steps < 200
-        targets = [literal_steps(rows, begun, k)["targets"] for k in range(n_steps - 2, n_steps + 1)]
-        before, change = (
-            0.5 * rows.counts @ np.abs(new - old).sum(axis=1) / rows.counts.sum()
-            for old, new in zip(targets, targets[1:])
-        )
-        assert fit.steps.change == pytest.approx(change, rel=1e-6)
-        assert fit.steps.left == pytest.approx(change / (1.0 - change / before), rel=1e-5) and fit.steps.left < 1e-3
-        np.testing.assert_allclose(fit.model().targets, targets[-1], atol=1e-10)
-        # of a geometric series, that is what further steps change
-        fit.steps.proceed(500, 1e-9)
-        final = 0.5 * rows.counts @ np.abs(fit.model().targets - targets[-1]).sum(axis=1) / rows.counts.sum()
-        assert final < 3e-3
+        assert noise_transition.TRUSTING_STEPS < n_steps < 100
+        before, last = (literal_steps(rows, begun, k)["targets"] for k in (n_steps - 1, n_steps))
+        change = 0.5 * rows.counts @ np.abs(last - before).sum(axis=1) / rows.counts.sum()
+        assert fit.steps.change == pytest.approx(change, rel=1e-6) and change < 1e-3
+        np.testing.assert_allclose(fit.model().targets, last, atol=1e-10)
 
     def test_curvature_that_is_not_finite(self, model):
         bound = model.bound()

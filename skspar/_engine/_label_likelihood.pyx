@@ -416,12 +416,11 @@ cdef class TransitionSteps:
         Steps taken, or as if taken.
     freedom : float
         Entries of T that were free, each counted as far as it was not shrunk.
-    change, left : float
-        By how much the latest step changed the probabilities of a row's classes, on the mean, half the sum; and by how
-        much all further steps would, if each changes less than the one before by the same factor.
+    change : float
+        By how much the latest step changed the probabilities of a row's classes, on the mean: half the sum.
     """
 
-    cdef readonly double rate, freedom, change, left
+    cdef readonly double rate, freedom, change
     cdef public Py_ssize_t n_steps
     cdef PackedRows rows
     cdef _Pass sums
@@ -444,7 +443,7 @@ cdef class TransitionSteps:
         cdef Py_ssize_t c = rows.c, i
         self.rows, self.bound, self.trusting, self.rate, self.freedom = rows, bound, trusting, rate, 0.0
         self.n_steps, self.now, self.fit_is_old, self.unbounded = 0, 0, True, True
-        self.change = self.left = INFINITY
+        self.change = INFINITY
         # zeros: not every BLAS ignores a NaN that it is told to scale by zero
         self.coefs, self.f = np.empty((2, rows.k, c)), np.zeros((rows.n_blocks, c, BLOCK))
         np.asarray(self.coefs)[0] = coef
@@ -488,13 +487,13 @@ cdef class TransitionSteps:
         return self.rows.unpacked(self.values[1 - self.now])
 
     def proceed(self, Py_ssize_t n_steps, double settled=0.0):
-        """Take steps, at most so many and until less than ``settled`` is left to change of a row's class."""
+        """Take steps, at most so many and until one changes less than ``settled`` of a row's class."""
         cdef Py_ssize_t _step
         cdef int failed = 0
         with nogil:
             for _step in range(n_steps):
                 failed = self._take_step()
-                if failed or self.left < settled:
+                if failed or self.change < settled:
                     break
         if failed:
             raise FloatingPointError("the curvature is not finite")
@@ -550,10 +549,7 @@ cdef class TransitionSteps:
                 self.rows.project(b, &self.values[next, b, 0, 0], self.spare, self.coefs[next])
                 moved += self._moved(b)
         if project:
-            moved *= 0.5 / self.rows.total
-            # a geometric series, whose first terms say nothing yet
-            self.left = moved / (1.0 - moved / self.change) if moved < self.change < INFINITY else INFINITY
-            self.change = moved
+            self.change = 0.5 * moved / self.rows.total
         self.fit_is_old = False
         if curved:
             self.sums.finish()

@@ -35,12 +35,12 @@ SLOPE = 2.0
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
 # lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
-# labels become many in small steps), and further steps at most. One that leaves less than SETTLED to change of a row's
-# class, on the mean, is the last. In the end, models within NEGLIGIBLE of the best have a weight.
+# labels become many in small steps), and further steps at most. One that changes less than SETTLED of a row's class, on
+# the mean, is the last. In the end, models within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
-SETTLED = 0.0025
+SETTLED = 3e-4
 HOPELESS = 30.0
 SLOW = 60.0
 NEGLIGIBLE = 7.0
