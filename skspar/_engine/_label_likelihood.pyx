@@ -173,6 +173,14 @@ cdef class _Pass:
                         self.curvature[i, j, k] = self.curvature[i, k, j] = self.packed[i, q]
                         q += 1
 
+    cdef void read_gradient(self, double[:, ::1] gradient) noexcept nogil:
+        """That in b and D, (c, c + 1), a row for each class."""
+        cdef Py_ssize_t i, j
+        for j in range(self.c):
+            gradient[j, 0] = self.offset_gradient[j]
+            for i in range(self.c):
+                gradient[j, 1 + i] = self.tilt_gradient[i, j]
+
     cdef told(self):
         return (
             self.loglik, np.array(self.offset_gradient), np.array(self.tilt_gradient), np.array(self.counted.T)
@@ -577,10 +585,7 @@ cdef class TransitionSteps:
             if self.bound.take(self.sums.curvature):
                 return 1
             self.unbounded = False
-        for j in range(c):
-            self.gradient[j, 0] = self.sums.offset_gradient[j]
-            for i in range(c):
-                self.gradient[j, 1 + i] = self.sums.tilt_gradient[i, j]
+        self.sums.read_gradient(self.gradient)
         self.bound.penalise(self.b, self.D, self.gradient)
         self.bound.divide(self.gradient, self.step)
         for j in range(c):
@@ -725,10 +730,7 @@ cdef class KnownNoise:
             )
         if curved:
             self.sums.finish()
-        for j in range(c):
-            self.gradient[j, 0] = self.sums.offset_gradient[j]
-            for i in range(c):
-                self.gradient[j, 1 + i] = self.sums.tilt_gradient[i, j]
+        self.sums.read_gradient(self.gradient)
         return self.sums.loglik - self.bound.penalise(self.b, self.D, self.gradient)
 
     cdef double _climb(self, double tol, Py_ssize_t max_iter, double wanted) noexcept nogil:
