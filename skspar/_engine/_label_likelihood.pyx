@@ -16,11 +16,9 @@ cdef extern from "_label_loops.h" nogil:
     double label_gradient(double *, double *, const double *, const double *, double *, double, Py_ssize_t)
     double label_sum(const double *, const double *, Py_ssize_t)
 
-# Rows of a block, whose entries of a column lie together, and rows that are judged at a time; moves of which L-BFGS
-# remembers how they changed the gradient.
+# Rows of a block, whose entries of a column lie together; moves L-BFGS remembers, and what they did to the gradient.
 cdef enum:
     BLOCK = 512
-    CHUNK = 64
     MEMORY = 20
 # Probabilities that are but the floor of the exponential.
 cdef double TINY = 1e-300
@@ -49,7 +47,7 @@ cdef class _Pass:
         self.c, self.side, self.curvature, self.blocks = c, c + 1, curvature, curvature.shape[0]
         pairs = self.side * (self.side + 1) // 2 if self.blocks > 1 else self.side
         self.given, self.tilt_gradient, self.counted = np.empty((c, c)), np.empty((c, c)), np.empty((c, c))
-        self.offset_gradient, self.joint, self.some = np.empty(c), np.empty(CHUNK), np.empty(CHUNK)
+        self.offset_gradient, self.joint, self.some = np.empty(c), np.empty(BLOCK), np.empty(BLOCK)
         self.part = np.empty((c, BLOCK))
         self.lifted = np.ones((self.side if self.blocks else 0, BLOCK))
         self.paired = np.empty((pairs if self.blocks else 0, BLOCK))
@@ -74,7 +72,7 @@ cdef class _Pass:
         const Py_ssize_t *labels, const double *counts, double *post, double *probabilities, bint curved
     ) noexcept nogil:
         """Add a block of rows with fits f; ``post`` and, unless it is NULL, ``probabilities`` are written."""
-        cdef Py_ssize_t c = self.c, side = self.side, i, j, k, q, at, blocks = self.blocks if curved else 0
+        cdef Py_ssize_t c = self.c, side = self.side, i, j, k, q, blocks = self.blocks if curved else 0
         cdef int c_ = <int> c, rows = <int> size, side_ = <int> side, stride = BLOCK, blocks_ = <int> blocks, pairs
         cdef double one = 1.0
         cdef double *part = &self.part[0, 0]
@@ -82,12 +80,7 @@ cdef class _Pass:
             for i in range(size):
                 part[j * BLOCK + i] = offset[j]
         dgemm("N", "T", &rows, &c_, &c_, &one, <double *> f, &stride, <double *> &tilt[0, 0], &c_, &one, part, &stride)
-        for q in range((size + CHUNK - 1) // CHUNK):
-            at = q * CHUNK
-            self._judge(
-                part + at, min(CHUNK, size - at), labels + at, counts + at, post + at,
-                probabilities + at if probabilities != NULL else NULL, &self.weights[0, at] if blocks else NULL,
-            )
+        self._judge(part, size, labels, counts, post, probabilities, &self.weights[0, 0] if blocks else NULL)
         # row by row: tilt_gradient (c x c) += F' part
         dgemm("T", "N", &c_, &c_, &rows, &one, part, &stride, <double *> f, &stride, &one, &self.tilt_gradient[0, 0],
               &c_)
@@ -118,7 +111,7 @@ cdef class _Pass:
         self, double *part, Py_ssize_t size, const Py_ssize_t *labels, const double *counts, double *post,
         double *probabilities, double *weights,
     ) noexcept nogil:
-        """From logits, of so few rows that all of it stays in the nearest cache: what `label_gradient` leaves."""
+        """From logits, in ``part``: what `label_gradient` leaves there, and the posterior."""
         cdef Py_ssize_t c = self.c, i, j, first
         cdef double weight, together = 1.0, counted = 1.0
         cdef double *joint = &self.joint[0]
