@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._engine._blas import product
 from ._engine.label_path import Entries, crossing, largest_threshold
-from ._engine.noise_transition import LARGE, Rows, fit_transitions, rate_limit
+from ._engine.noise_transition import LARGE, Rows, believing, fit_transitions, rate_limit
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormFit, RowNormHuber
 from ._engine.threads import in_turn
@@ -19,6 +19,8 @@ PATH_TOL = 1e-5
 ACCURACY = 1e-3
 # Up to so many rows the accuracy of entries is checked; above, the line between two thresholds is as good.
 CHECKED_ROWS = 500
+# Part of the model that believes all labels in their quality.
+BELIEVED = 2.0 / 3.0
 
 
 def check_complete(labels, advice=""):
@@ -72,10 +74,11 @@ class LabelFit:
 
     def __init__(self, Z, labels, n_classes, counts, class_balanced, random_state, run_all=in_turn):
         self.n_classes = n_classes
-        weights = counts
+        self._class_weights = np.ones(n_classes)
         if class_balanced:
             sizes = np.bincount(labels, counts, minlength=n_classes)
-            weights = counts * (counts.sum() / (np.count_nonzero(sizes) * sizes[labels]))
+            self._class_weights = counts.sum() / (np.count_nonzero(sizes) * np.where(sizes > 0.0, sizes, np.inf))
+        weights = counts * self._class_weights[labels]
         basis = RowBasis(Z, weights, True)
         self.coordinates = basis.coordinates()
         self.rank = basis.rank
@@ -116,16 +119,40 @@ class LabelFit:
             found[left] = before.norms[left]
         return found
 
+    @cached_property
+    def _believing(self):
+        return believing(self.rows, self.mixture.best)
+
     def posterior(self):
         """Of the true class of each row, given its features and label."""
         return self.mixture.posterior()
 
     def posterior_of(self, Z, labels):
-        return self.mixture.predict(self.coordinates(Z), labels)
+        return self.mixture.posterior_of(self.coordinates(Z), labels, np.zeros(len(Z)))
+
+    def credibility(self):
+        """Of the label of each row, as a rank: its posterior, in part by the model that believes all labels.
+
+        Here a row's own label had a part in the fits in either case: the higher its leverage, the less do the others
+        tell about it.
+        """
+        own = np.arange(len(self.rows.labels)), self.rows.labels
+        settled = self.mixture.posterior_with_own(self.rows)[own]
+        return (1.0 - BELIEVED) * settled + BELIEVED * self._believing.posterior[own]
+
+    def credibility_of(self, Z, labels, settled=None):
+        """That of other rows, as if they had been fitted, too; ``settled`` takes the place of their posterior."""
+        Q = self.coordinates(Z)
+        added = self._class_weights[labels] * np.einsum("ij,ij->i", Q, Q)
+        leverage = added / (1.0 + added)
+        own = np.arange(len(labels)), labels
+        if settled is None:
+            settled = self.mixture.posterior_of(Q, labels, leverage)[own]
+        return (1.0 - BELIEVED) * settled + BELIEVED * self._believing.posterior_of(Q, labels, leverage)[own]
 
     def probabilities(self, Z):
         """Of the classes, whatever the label."""
-        return self.mixture.predict(self.coordinates(Z))
+        return self.mixture.probabilities(self.coordinates(Z))
 
     def fits_without_own(self):
         """Fit of each row by the others, in the likeliest model."""
@@ -134,6 +161,30 @@ class LabelFit:
 
     def fits_of(self, Z):
         return np.ascontiguousarray(product(self.coordinates(Z), self.mixture.best.coef))
+
+
+class Quality:
+    """Posteriors of labels, dealt out anew: the lowest to the least credible, and so on.
+
+    So they rank as credibility does, and as many labels are expected to be wrong as the posteriors say. Equal
+    credibility has equal quality; of rows that have no part, that of the nearest in credibility, or between.
+
+    Parameters
+    ----------
+    credibility, posterior, counts : ndarray of shape (n,)
+    """
+
+    def __init__(self, credibility, posterior, counts):
+        self._credibility, group = np.unique(credibility, return_inverse=True)
+        order = np.argsort(posterior, kind="stable")
+        ends = np.append(0.0, np.cumsum(np.bincount(group, counts)))
+        dealt = np.append(0.0, np.cumsum(posterior[order] * counts[order]))
+        sums = np.interp(ends, np.append(0.0, np.cumsum(counts[order])), dealt)
+        # sums of many posteriors that are nearly one may fall by rounding
+        self._quality = np.maximum.accumulate(np.clip(np.diff(sums) / np.diff(ends), 0.0, 1.0))
+
+    def __call__(self, credibility):
+        return np.interp(credibility, self._credibility, self._quality)
 
 
 def right_probability(model, F, labels, counts, confidence, random_state):

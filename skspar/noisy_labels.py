@@ -21,7 +21,7 @@ from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
 from ._engine.threads import blas_threads, in_turn, one_blas_thread, threads
-from ._label_fit import LabelFit, encoded, right_probability
+from ._label_fit import LabelFit, Quality, encoded, right_probability
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
 
@@ -404,12 +404,16 @@ class NoisyLabelDetector(BaseEstimator):
         # the many small products only wait for each other's threads
         with one_blas_thread:
             if self.out_of_fold:
-                posterior, entries, right = self._fit_folds(X, labels, weights, rng)
+                posterior, credibility, entries, right = self._fit_folds(X, labels, weights, rng)
             else:
-                posterior, entries, right = self._fit_all(X, labels, weights, rng, n_threads)
-            own = np.arange(len(labels))
+                posterior, credibility, entries, right = self._fit_all(X, labels, weights, rng, n_threads)
             self._entries = entries
-            self.label_quality_ = self._quality(posterior[own, labels], entries)
+            if self.penalty == "redescending":
+                own = posterior[np.arange(len(labels)), labels]
+                self._quality = Quality(credibility[present], own[present], weights[present])
+                self.label_quality_ = self._quality(credibility)
+            else:
+                self.label_quality_ = _entry_quality(entries)
             self.suggested_labels_ = self.classes_[np.argmax(posterior, axis=1)]
             self._cut(X, labels, weights, right, rng)
         flagged = self.label_issues_mask_
@@ -517,9 +521,6 @@ class NoisyLabelDetector(BaseEstimator):
 
     # --- fits
 
-    def _quality(self, own, entries):
-        return np.clip(own, 0.0, 1.0) if self.penalty == "redescending" else 1.0 / (1.0 + entries)
-
     def _label_fit(self, Z, labels, weights, rng, run_all=in_turn):
         return LabelFit(Z, labels, len(self.classes_), weights, self.class_balanced, rng, run_all)
 
@@ -530,28 +531,38 @@ class NoisyLabelDetector(BaseEstimator):
         self.representation_, Z = self._steps(part, self.classes_[labels[present]], weights[present])
         with threads(n_jobs) as (_, run_all):
             fit = self._fitted = self._label_fit(Z, labels[present], weights[present], rng, run_all)
-        rates = right_probability(
-            fit.mixture.best, fit.fits_without_own(), fit.rows.labels, fit.rows.counts, CONFIDENCE, rng
-        )
+            rows, model = fit.rows, fit.mixture.best
+            rates, credibility = run_all(
+                [
+                    lambda: right_probability(model, fit.fits_without_own(), rows.labels, rows.counts, CONFIDENCE, rng),
+                    lambda: fit.credibility() if self.penalty == "redescending" else None,
+                ]
+            )
         self.noise_rate_, self.noise_rate_lower_, right, _ = rates
         self.noise_matrix_ = fit.mixture.best.transition
         posterior = fit.posterior()
         if everything:
             # nothing else needs the path of a redescending penalty: it is followed when `entry_alpha_` is asked for
-            return posterior, fit.entries if self.penalty == "l1" else None, right
-        entries = fit.entries
-        whole = np.empty((len(labels), len(self.classes_))), np.empty(len(labels)), np.empty(len(labels))
+            return posterior, credibility, fit.entries if self.penalty == "l1" else None, right
         absent = np.flatnonzero(weights == 0.0)
-        Z = self._transformed(self.representation_, _safe_indexing(X, absent))
-        others = fit.posterior_of(Z, labels[absent])
-        for out, there, here in zip(
-            whole,
-            (posterior, entries, right),
-            (others, fit.entries_of(Z, labels[absent]), others[np.arange(len(absent)), labels[absent]]),
-            strict=True,
-        ):
+        Z, given = self._transformed(self.representation_, _safe_indexing(X, absent)), labels[absent]
+        others = fit.posterior_of(Z, given)
+        own = others[np.arange(len(absent)), given]
+        of_others = None if credibility is None else fit.credibility_of(Z, given)
+
+        def whole(there, here):
+            if there is None:
+                return None
+            out = np.empty((len(labels), *there.shape[1:]))
             out[present], out[absent] = there, here
-        return whole
+            return out
+
+        return (
+            whole(posterior, others),
+            whole(credibility, of_others),
+            whole(fit.entries, fit.entries_of(Z, given)),
+            whole(right, own),
+        )
 
     def _fit_folds(self, X, labels, weights, rng):
         present = np.flatnonzero(weights > 0.0)
@@ -570,14 +581,14 @@ class NoisyLabelDetector(BaseEstimator):
             pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]], weights[train])
             fit = self._label_fit(Z, labels[train], weights[train], check_random_state(int(seed)))
             Z = self._transformed(pipeline, _safe_indexing(X, test))
-            return pipeline, fit, fit.posterior_of(Z, labels[test]), fit.entries_of(Z, labels[test]), fit.fits_of(Z)
+            return pipeline, fit, fit.posterior_of(Z, labels[test]), fit.entries_of(Z, labels[test]), fit.fits_of(Z), Z
 
         found = Parallel(n_jobs=self.n_jobs)(
             delayed(one)(test, seed) for test, seed in zip(held_out, seeds, strict=True)
         )
         C = len(self.classes_)
         posterior, entries, F = np.empty((len(labels), C)), np.empty(len(labels)), np.empty((len(labels), C))
-        for test, (_, _, part, entry, fits) in zip(held_out, found, strict=True):
+        for test, (_, _, part, entry, fits, _) in zip(held_out, found, strict=True):
             posterior[test], entries[test], F[test] = part, entry, fits
         self.representation_ = [pipeline for pipeline, *_ in found]
         self._fitted = [fit for _, fit, *_ in found]
@@ -592,7 +603,12 @@ class NoisyLabelDetector(BaseEstimator):
         right[present] = rates[2]
         # each fold's own model trusts fits that its rows took part in; this one saw those that the rows had no part in
         posterior[present] = rates[3]
-        return posterior, entries, right
+        settled, credibility = posterior[np.arange(len(labels)), labels], None
+        if self.penalty == "redescending":
+            credibility = np.empty(len(labels))
+            for test, (_, fit, *_, Z) in zip(held_out, found, strict=True):
+                credibility[test] = fit.credibility_of(Z, labels[test], settled[test])
+        return posterior, credibility, entries, right
 
     # --- cuts
 
@@ -719,17 +735,17 @@ class NoisyLabelDetector(BaseEstimator):
                 f"{np.unique(np.asarray(y)[unknown]).tolist()}."
             )
         labels = np.searchsorted(self.classes_, y).astype(np.intp)
-        own = np.arange(len(labels))
         total = 0.0
         fits = self._fitted if self.out_of_fold else [self._fitted]
         pipelines = self.representation_ if self.out_of_fold else [self.representation_]
         for fit, pipeline in zip(fits, pipelines, strict=True):
             Z = self._transformed(pipeline, X)
             if self.penalty == "redescending":
-                total = total + self._quality(fit.posterior_of(Z, labels)[own, labels], None)
+                total = total + fit.credibility_of(Z, labels)
             else:
-                total = total + self._quality(None, fit.entries_of(Z, labels))
-        return total / len(fits)
+                total = total + _entry_quality(fit.entries_of(Z, labels))
+        mean = total / len(fits)
+        return self._quality(mean) if self.penalty == "redescending" else mean
 
     def fit_resample(self, X, y, sample_weight=None):
         """Judge labels and return the rows that are not flagged.
@@ -767,6 +783,10 @@ class NoisyLabelDetector(BaseEstimator):
             tags.input_tags.sparse = inner.sparse
             tags.input_tags.allow_nan = inner.allow_nan
         return tags
+
+
+def _entry_quality(entries):
+    return 1.0 / (1.0 + entries)
 
 
 def _numbers(Z):

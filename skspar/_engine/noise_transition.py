@@ -29,8 +29,12 @@ from .threads import in_turn
 # Noise rates from which the steps begin: they climb to the nearest peak of the likelihood, which few or many wrong
 # labels may be. Penalties on D: of few rows, only a and b can be told.
 STARTS = (0.05, 0.35)
-RIDGES = (0.3, 3.0, 100.0)
+RIDGES = (0.3, 100.0)
 SLOPE = 2.0
+# The noise, the penalty and the steps of the model that believes all labels.
+BELIEVED_RATE = 0.05
+BELIEVED_RIDGE = 0.01
+BELIEVED_STEPS = 20
 # Concentrations of which the likelihood of the transition counts tells: from each class its own to all alike.
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
@@ -121,17 +125,33 @@ class TransitionModel:
         )
         return posterior, told
 
+    def posterior_of(self, Q, labels, leverage):
+        """Posterior of other rows, by fits in which their labels, believed, had a part of ``leverage`` each."""
+        F = product(Q, self.coef)
+        F += leverage[:, None] * (np.eye(len(self.offset))[labels] - F)
+        return self.scan(F, labels, np.ones(len(Q)))[0]
+
     def bound(self):
         """A bound of the curvature, to be taken, and the penalty."""
         C = len(self.offset)
         return CurvatureBound(C, C if 2 < C <= MANY_CLASSES else 1, self.ridge, OFFSET_RIDGE)
 
-    def with_rate(self, rate):
-        """The same noise at another rate: every class's own in proportion, at most certain."""
+    def _split(self):
+        """Share of wrong labels of each class, and where they fall."""
         C = len(self.transition)
         wrong = 1.0 - np.diag(self.transition)
         other = self.transition * (1.0 - np.eye(C))
         split = np.where(wrong[:, None] > SMALL, other / np.maximum(wrong, SMALL)[:, None], (1.0 - np.eye(C)) / (C - 1))
+        return wrong, split
+
+    def with_equal_rates(self, rate):
+        """Noise that falls where this does, at one rate for all classes."""
+        return (1.0 - rate) * np.eye(len(self.transition)) + rate * self._split()[1]
+
+    def with_rate(self, rate):
+        """The same noise at another rate: every class's own in proportion, at most certain."""
+        C = len(self.transition)
+        wrong, split = self._split()
         relative = wrong / self.rate if self.rate > SMALL else np.ones(C)
         wrong = np.minimum(rate * relative, MOST_WRONG)
         return (1.0 - wrong)[:, None] * np.eye(C) + wrong[:, None] * split
@@ -182,13 +202,15 @@ class Fitting:
         The same.
     model : TransitionModel
         From which the steps begin.
+    trusting_steps : int
+        In which all labels are believed.
     """
 
-    def __init__(self, rows, packed, model):
+    def __init__(self, rows, packed, model, trusting_steps=TRUSTING_STEPS):
         self.rows, self.ridge, self.score = rows, model.ridge, None
         self.steps = TransitionSteps(
             packed, model.coef, model.offset, model.tilt, model.transition, model.rate, model.bound(), CONCENTRATIONS,
-            TRUSTING_STEPS, BOUNDED_AT,
+            trusting_steps, BOUNDED_AT,
         )  # fmt: skip
 
     def go_on(self):
@@ -238,32 +260,61 @@ class TransitionMixture:
         """Of the true class of the rows they were fitted on: their weighted mean."""
         return sum(share * model.posterior for share, model in zip(self.shares, self.models, strict=True))
 
-    def predict(self, Q, labels=None):
-        """Class probabilities of other rows, or where labels are given the posterior given these, too."""
+    def probabilities(self, Q):
+        """Of the classes, for other rows."""
         total = 0.0
         for share, model in zip(self.shares, self.models, strict=True):
             F = np.empty((len(Q), len(model.offset)))
             product(Q, model.coef, out=F)
-            probabilities = np.empty(F.shape)
-            given = np.zeros(len(Q), dtype=np.intp) if labels is None else labels
-            posterior, _ = model.scan(F, given, np.ones(len(Q)), probabilities=probabilities)
-            total = total + share * (probabilities if labels is None else posterior)
+            found = np.empty(F.shape)
+            model.scan(F, np.zeros(len(Q), dtype=np.intp), np.ones(len(Q)), probabilities=found)
+            total = total + share * found
         return total
+
+    def posterior_with_own(self, rows):
+        """That of the rows they were fitted on, by fits to which the row's own label is believed."""
+        total = 0.0
+        for share, model in zip(self.shares, self.models, strict=True):
+            F = product(rows.Q, model.coef)
+            F += rows.leverage[:, None] * (rows.one_hot - model.targets)
+            total = total + share * model.scan(F, rows.labels, rows.counts)[0]
+        return total
+
+    def posterior_of(self, Q, labels, leverage):
+        """The same of other rows: with a leverage of zero, of those that have no part in the fits."""
+        return sum(
+            share * model.posterior_of(Q, labels, leverage)
+            for share, model in zip(self.shares, self.models, strict=True)
+        )
 
 
 def beginnings(rows):
     """Models from all starts with all penalties, to which no label is doubtful."""
+    # of two classes, the unlike part of D has no effect
+    ridges = RIDGES if rows.n_classes > 2 else RIDGES[-1:]
+    return [_beginning(rows, ridge, start) for start in STARTS for ridge in ridges]
+
+
+def _beginning(rows, ridge, rate):
     C = rows.n_classes
     eye = np.eye(C)
     coef = product(rows.Q.T, rows.one_hot * rows.weights[:, None])
     prior = np.log(np.maximum(rows.sizes, SMALL) / rows.total)
-    # of two classes, the unlike part of D has no effect
-    ridges = RIDGES if C > 2 else RIDGES[-1:]
-    return [
-        TransitionModel(coef, prior, SLOPE * eye, ridge, (1.0 - start) * eye + start / (C - 1) * (1.0 - eye), start)
-        for start in STARTS
-        for ridge in ridges
-    ]
+    return TransitionModel(coef, prior, SLOPE * eye, ridge, (1.0 - rate) * eye + rate / (C - 1) * (1.0 - eye), rate)
+
+
+def believing(rows, model):
+    """A model whose B is that of the labels themselves, all believed; wrong ones are few, and fall where those of
+    ``model`` do.
+
+    It is misled by labels that are wrong together, but never by itself: where p(x) is not of the class probabilities'
+    form, the other models take rows that it cannot fit for wrong ones, fit the rest, and are the surer.
+    """
+    begin = _beginning(rows, BELIEVED_RIDGE, BELIEVED_RATE)
+    begin.transition = model.with_equal_rates(BELIEVED_RATE)
+    fit = Fitting(rows, rows.packed(), begin, BELIEVED_STEPS)
+    fit.steps.proceed(BELIEVED_STEPS)
+    return fit.model()
 
 
 def fit_transitions(rows, random_state, run_all=in_turn):
