@@ -298,6 +298,7 @@ class NoisyLabelDetector(BaseEstimator):
         for 'fraction' and 'threshold', which promise none.
     representation_ : transformer or None
         What was fitted to X, scaler and components included; a list of them, one for each fold, with ``out_of_fold``.
+        None where features are taken as they are: least squares does not depend on their units.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -465,7 +466,10 @@ class NoisyLabelDetector(BaseEstimator):
     def _steps(self, X, y, weights):
         """Scaler, representation and components, fitted; and what they make of X."""
         steps, Z = [], X
-        if self.standardize:
+        n = float(weights.sum())
+        widest = max(1, int(WIDEST * n))
+        # least squares on all features does not depend on their units
+        if self.standardize and (self.representation is not None or X.shape[1] > widest):
             self._check_numbers(X)
             scaler = StandardScaler(with_mean=not sparse.issparse(X))
             container = type(X).__module__.partition(".")[0]
@@ -482,11 +486,9 @@ class NoisyLabelDetector(BaseEstimator):
             steps.append(("representation", representation))
         self._check_rows(Z, len(y))
         Z = _numbers(Z)
-        n, p = float(weights.sum()), Z.shape[1]
-        widest = max(1, int(WIDEST * n))
         if self.representation is not None:
             widest = min(widest, max(int(WIDEST_REPRESENTATION * n), LEAST_COMPONENTS))
-        if p > widest:
+        if Z.shape[1] > widest:
             reduce = _components(Z, weights, widest)
             Z = reduce.transform(Z)
             steps.append(("components", reduce))

@@ -290,17 +290,23 @@ class TransitionMixture:
 
 def beginnings(rows):
     """Models from all starts with all penalties, to which no label is doubtful."""
-    # of two classes, the unlike part of D has no effect
-    ridges = RIDGES if rows.n_classes > 2 else RIDGES[-1:]
-    return [_beginning(rows, ridge, start) for start in STARTS for ridge in ridges]
-
-
-def _beginning(rows, ridge, rate):
     C = rows.n_classes
     eye = np.eye(C)
+    first = _beginning(rows)
+    # of two classes, the unlike part of D has no effect
+    ridges = RIDGES if C > 2 else RIDGES[-1:]
+    return [
+        replace(first, ridge=ridge, transition=(1.0 - start) * eye + start / (C - 1) * (1.0 - eye), rate=start)
+        for start in STARTS
+        for ridge in ridges
+    ]
+
+
+def _beginning(rows):
+    eye = np.eye(rows.n_classes)
     coef = product(rows.Q.T, rows.one_hot * rows.weights[:, None])
     prior = np.log(np.maximum(rows.sizes, SMALL) / rows.total)
-    return TransitionModel(coef, prior, SLOPE * eye, ridge, (1.0 - rate) * eye + rate / (C - 1) * (1.0 - eye), rate)
+    return TransitionModel(coef, prior, SLOPE * eye, 0.0, eye)
 
 
 def believing(rows, model):
@@ -310,8 +316,8 @@ def believing(rows, model):
     It is misled by labels that are wrong together, but never by itself: where p(x) is not of the class probabilities'
     form, the other models take rows that it cannot fit for wrong ones, fit the rest, and are the surer.
     """
-    begin = _beginning(rows, BELIEVED_RIDGE, BELIEVED_RATE)
-    begin.transition = model.with_equal_rates(BELIEVED_RATE)
+    noise = model.with_equal_rates(BELIEVED_RATE)
+    begin = replace(_beginning(rows), ridge=BELIEVED_RIDGE, transition=noise, rate=BELIEVED_RATE)
     fit = Fitting(rows, rows.packed(), begin, BELIEVED_STEPS)
     fit.steps.proceed(BELIEVED_STEPS)
     return fit.model()

@@ -67,7 +67,7 @@ class RowBasis:
             self.map[kept] = _upper_inverse(C) * scale[kept, None]
             self.Q, self._lengths = np.empty((n, first + len(kept))), np.empty(n)
             centred_product(X, self.mean, self.map, first, 1.0 / np.sqrt(self.total), self.Q, self._lengths)
-            if values[0] < 1e-2 * values[-1]:
+            if values[0] < 1e-4 * values[-1]:
                 # the factor of the first Gram matrix was rounded; that of the second is nearly the identity
                 again = _upper_inverse(symmetric(centred_gram(self.Q[:, first:], np.zeros(len(kept)), weights)[0]))
                 for piece in pieces(n, p):
