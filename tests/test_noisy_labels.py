@@ -323,7 +323,7 @@ class TestTransitionModel:
         weights = rng.uniform(0.5, 2.0, size=700)
         basis = noise_transition.RowBasis(X, weights, True)
         rows = noise_transition.Rows(basis.Q, y.astype(np.intp), n_classes, rng.uniform(0.5, 3.0, size=700), weights)
-        begun = noise_transition.beginnings(rows)[-1]
+        begun = noise_transition.beginnings(rows)[-1][-1]
         fit = noise_transition.Fitting(rows, rows.packed(), begun)
         fit.proceed(7)
         fit.proceed(11)
@@ -335,7 +335,7 @@ class TestTransitionModel:
         assert fit.score == pytest.approx(score, rel=1e-10)
 
     def test_steps_end_once_they_have_settled(self, rows):
-        begun = noise_transition.beginnings(rows)[0]
+        begun = noise_transition.beginnings(rows)[0][0]
         fit = noise_transition.Fitting(rows, rows.packed(), begun)
         fit.steps.proceed(500, 1e-3)
         n_steps = fit.steps.n_steps
@@ -352,7 +352,7 @@ class TestTransitionModel:
 
     def test_steps_raise_the_likelihood(self, rows):
         # with B held, b, D and T take the steps of a generalised EM algorithm, but for T's shrinkage
-        fit = noise_transition.Fitting(rows, rows.packed(), noise_transition.beginnings(rows)[1])
+        fit = noise_transition.Fitting(rows, rows.packed(), noise_transition.beginnings(rows)[0][1])
         values = []
         for _ in range(noise_transition.TRUSTING_STEPS):
             model = fit.model()

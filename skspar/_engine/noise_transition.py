@@ -38,9 +38,9 @@ BELIEVED_STEPS = 20
 # Concentrations of which the likelihood of the transition counts tells: from each class its own to all alike.
 CONCENTRATIONS = np.geomspace(0.3, 3e4, 12)
 # Steps in which all labels are believed, steps after which models are given up whose log likelihood of unseen labels
-# lags by HOPELESS or more behind another's from the same start, or by SLOW behind one's from another start (few wrong
-# labels become many in small steps), and further steps at most. One that changes less than SETTLED of a row's class, on
-# the mean, is the last. In the end, models within NEGLIGIBLE of the best have a weight.
+# lags by HOPELESS or more behind that of the least penalised from the same start, or by SLOW behind one from another
+# start (few wrong labels become many in small steps), and further steps at most. One that changes less than SETTLED
+# of a row's class, on the mean, is the last. In the end, models within NEGLIGIBLE of the best have a weight.
 TRUSTING_STEPS = 10
 TRIAL_STEPS = 15
 STEPS = 60
@@ -224,6 +224,13 @@ class Fitting:
         self.score = self.steps.score(self.rows.leverage) - FREE_ENTRY * self.steps.freedom
         return self.score
 
+    def attempt(self, least):
+        """Take all steps, but give up where the score is no more than ``least`` in time; return whether it went on."""
+        if not self.proceed(TRIAL_STEPS) > least:
+            return False
+        self.proceed(STEPS)
+        return True
+
     def model(self):
         """As it is."""
         steps = self.steps
@@ -289,16 +296,16 @@ class TransitionMixture:
 
 
 def beginnings(rows):
-    """Models from all starts with all penalties, to which no label is doubtful."""
+    """Models to which no label is doubtful: for each start, one with each penalty."""
     C = rows.n_classes
     eye = np.eye(C)
     first = _beginning(rows)
     # of two classes, the unlike part of D has no effect
     ridges = RIDGES if C > 2 else RIDGES[-1:]
+    noises = [(start, (1.0 - start) * eye + start / (C - 1) * (1.0 - eye)) for start in STARTS]
     return [
-        replace(first, ridge=ridge, transition=(1.0 - start) * eye + start / (C - 1) * (1.0 - eye), rate=start)
-        for start in STARTS
-        for ridge in ridges
+        [replace(first, ridge=ridge, transition=transition, rate=start) for ridge in ridges]
+        for start, transition in noises
     ]
 
 
@@ -340,11 +347,15 @@ def fit_transitions(rows, random_state, run_all=in_turn):
         fit.proceed(LATER_STEPS)
         return TransitionMixture([fit.model()], np.ones(1))
     packed = rows.packed()
-    fits = [Fitting(rows, packed, model) for model in beginnings(rows)]
-    scores = np.reshape(run_all([partial(fit.proceed, TRIAL_STEPS) for fit in fits]), (len(STARTS), -1))
-    hopeful = (scores > scores.max(axis=1, keepdims=True) - HOPELESS) & (scores > scores.max() - SLOW)
-    lasting = [fits[i] for i in np.flatnonzero(hopeful)]
-    run_all([partial(fit.proceed, STEPS) for fit in lasting])
+    fits = [[Fitting(rows, packed, model) for model in models] for models in beginnings(rows)]
+    scores = run_all([partial(first.proceed, TRIAL_STEPS) for first, *_ in fits])
+    hopeful = [(score, *own) for score, own in zip(scores, fits) if score > max(scores) - SLOW]
+    lasting = [first for _, first, *_ in hopeful]
+    others = [(fit, score - HOPELESS) for score, _, *more in hopeful for fit in more]
+    # the long ones first: the others go where a thread is idle
+    climbs = [partial(fit.proceed, STEPS) for fit in lasting] + [partial(fit.attempt, least) for fit, least in others]
+    went_on = run_all(climbs)[len(lasting) :]
+    lasting += [fit for (fit, _), lasts in zip(others, went_on) if lasts]
     fits = [fit for fit in lasting if fit.keeps_names()] or lasting
     scores = np.array([fit.score for fit in fits])
     lag = scores.max() - scores
