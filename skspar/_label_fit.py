@@ -21,6 +21,8 @@ ACCURACY = 1e-3
 CHECKED_ROWS = 500
 # Part of the model that believes all labels in their quality.
 BELIEVED = 2.0 / 3.0
+# Credibilities that differ by this share are taken for equal.
+TIED = 1e-9
 
 
 def check_complete(labels, advice=""):
@@ -167,7 +169,7 @@ class Quality:
     """Posteriors of labels, dealt out anew: the lowest to the least credible, and so on.
 
     So they rank as credibility does, and as many labels are expected to be wrong as the posteriors say. Equal
-    credibility has equal quality; of rows that have no part, that of the nearest in credibility, or between.
+    credibility, but for rounding, has equal quality; of rows that have no part, that of the nearest, or between.
 
     Parameters
     ----------
@@ -175,13 +177,18 @@ class Quality:
     """
 
     def __init__(self, credibility, posterior, counts):
-        self._credibility, group = np.unique(credibility, return_inverse=True)
-        order = np.argsort(posterior, kind="stable")
-        ends = np.append(0.0, np.cumsum(np.bincount(group, counts)))
-        dealt = np.append(0.0, np.cumsum(posterior[order] * counts[order]))
-        sums = np.interp(ends, np.append(0.0, np.cumsum(counts[order])), dealt)
-        # sums of many posteriors that are nearly one may fall by rounding
-        self._quality = np.maximum.accumulate(np.clip(np.diff(sums) / np.diff(ends), 0.0, 1.0))
+        by_rank, by_size = np.argsort(credibility, kind="stable"), np.argsort(posterior, kind="stable")
+        ranked = credibility[by_rank]
+        first = np.flatnonzero(np.append(True, np.diff(ranked) > TIED * ranked[1:]))
+        sizes = np.add.reduceat(counts[by_rank], first)
+        ends = np.append(0.0, np.cumsum(sizes))
+        dealt = np.append(0.0, np.cumsum(posterior[by_size] * counts[by_size]))
+        sums = np.interp(ends, np.append(0.0, np.cumsum(counts[by_size])), dealt)
+        # differences of sums may leave the range, or fall, by rounding
+        quality = np.maximum.accumulate(np.clip(np.diff(sums) / sizes, 0.0, 1.0))
+        last = np.append(first[1:], len(ranked)) - 1
+        self._credibility = np.column_stack([ranked[first], ranked[last]]).ravel()
+        self._quality = np.repeat(quality, 2)
 
     def __call__(self, credibility):
         return np.interp(credibility, self._credibility, self._quality)

@@ -234,7 +234,10 @@ class NoisyLabelDetector(BaseEstimator):
     with T the probabilities that a row of class c is labelled otherwise. B is the least-squares fit of the posterior
     ``P(class | x_i, y_i)``, and a, b, D, T maximise the likelihood, with a ridge penalty on D; the penalty is chosen,
     or mixed, by the leave-one-out likelihood, and so is the start. T is shrunk to what classes have in common, as far
-    as they do (empirical Bayes). The quality of a label is the posterior of its own class.
+    as they do (empirical Bayes). The credibility of a label is the posterior of its own class, a third by this model,
+    two thirds by one that believes all labels: its B is fitted to the labels as they are, a twentieth of each class is
+    wrong and falls where this T says. Either fit includes the row, its own label believed. Quality has the values of
+    the posteriors, dealt out in the order of credibility.
 
     Parameters
     ----------
@@ -252,9 +255,10 @@ class NoisyLabelDetector(BaseEstimator):
     level : float, default=0.1
         Strictly between 0 and 1; ``cut`` says of what.
     penalty : {'redescending', 'l1'}, default='redescending'
-        What quality is: the posterior above, or ``1 / (1 + entry_alpha_)``.
+        What quality is: as above, or ``1 / (1 + entry_alpha_)``.
     standardize : bool, default=True
-        Whether features are centred and scaled to unit variance (sparse X only scaled) before the representation.
+        Whether features are centred and scaled to unit variance (sparse X only scaled) before the representation or
+        the components.
     class_balanced : bool, default=False
         Whether classes have equal weight in least squares. Where sizes differ by an order of magnitude and classes
         overlap, the small ones then attract rows that are not theirs.
@@ -724,9 +728,10 @@ class NoisyLabelDetector(BaseEstimator):
         Returns
         -------
         quality : ndarray of shape (n_samples,)
-            From 0 (surely wrong) to 1 (surely right), by the fitted model: for a row that was fitted, its
-            ``label_quality_``, which is a little larger than if the row had had no part in the fit. With
-            ``out_of_fold``, the mean of the folds' models. ``threshold_`` keeps its promise for the fitted rows only.
+            From 0 (surely wrong) to 1 (surely right), by the fitted models, as if the row, its label believed, had
+            had a part in their fits: one that had has it twice here, and a little more than its ``label_quality_``.
+            With ``out_of_fold``, by the folds' models on the mean. ``threshold_`` keeps its promise for the fitted rows
+            only.
         """
         check_is_fitted(self)
         X, y = self._validated(X, y, reset=False)

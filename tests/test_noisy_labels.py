@@ -23,7 +23,7 @@ from sklearn.linear_model import enet_path
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import FunctionTransformer
 
-from skspar import NoisyLabelDetector, OutlierPathDisplay, label_noise_path
+from skspar import NoisyLabelDetector, OutlierPathDisplay, _label_fit, label_noise_path
 from skspar._engine import noise_transition
 from skspar._engine.label_cuts import knockoff_threshold, lowest
 from skspar.datasets import make_label_noise
@@ -380,6 +380,40 @@ class TestTransitionModel:
             coef = np.linalg.lstsq(root * rows.Q[others], root * targets[others], rcond=None)[0]
             np.testing.assert_allclose(without[i], rows.Q[i] @ coef, atol=1e-10)
 
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    def test_own_labels_are_believed(self, n_classes):
+        X, y, _ = clusters(90, 4, n_classes, rate=0.2)
+        one = np.ones(90)
+        rows = noise_transition.Rows(noise_transition.RowBasis(X, one, True).Q, y.astype(np.intp), n_classes, one, one)
+        mixture = noise_transition.fit_transitions(rows, np.random.RandomState(0))
+        found = mixture.posterior_with_own(rows)
+        for i in (0, 7, 60):
+            expected = 0.0
+            for share, model in zip(mixture.shares, mixture.models, strict=True):
+                targets = model.targets.copy()
+                targets[i] = rows.one_hot[i]
+                f = rows.Q[i] @ np.linalg.lstsq(rows.Q, targets, rcond=None)[0]
+                p = np.exp(model.offset + f @ model.tilt) * model.transition[:, y[i]]
+                expected = expected + share * p / p.sum()
+            np.testing.assert_allclose(found[i], expected, atol=1e-10)
+
+    def test_model_that_believes_all_labels(self, rows, model):
+        believing = noise_transition.believing(rows, model)
+        root = np.sqrt(rows.weights)[:, None]
+        coef = np.linalg.lstsq(root * rows.Q, root * rows.one_hot, rcond=None)[0]
+        np.testing.assert_allclose(believing.coef, coef, atol=1e-10)
+        np.testing.assert_array_equal(believing.targets, rows.one_hot)
+        wrong = believing.transition - np.diag(np.diag(believing.transition))
+        np.testing.assert_allclose(wrong.sum(axis=1), noise_transition.BELIEVED_RATE)
+        ratio = wrong / np.where(np.eye(3) > 0.0, 1.0, model.transition)
+        np.testing.assert_allclose(ratio.max(axis=1), np.sort(ratio, axis=1)[:, 1])
+        # b and D are nearly the likeliest
+        climber = noise_transition.KnownNoise(rows.Q @ coef, rows.labels, rows.counts, believing.bound())
+        best = climber.maximise(believing.offset, believing.tilt, believing.transition, 1e-6, 500)[0]
+        posterior, told = believing.scan(rows.Q @ coef, rows.labels, rows.counts)
+        np.testing.assert_allclose(believing.posterior, posterior, atol=1e-12)
+        assert best - 0.5 < told[0] - believing.bound().penalty(believing.offset, believing.tilt)[0] <= best + 1e-9
+
     @pytest.fixture
     def profiled(self):
         X, y, _ = clusters(600, 5, 3, rate=0.2, distance=2.0)
@@ -510,6 +544,47 @@ def proportions(n_runs, rate, level, cut="fdr", kind="symmetric", n_classes=5, d
 
 
 @pytest.mark.newest
+class TestQuality:
+    def test_posteriors_are_dealt_out_by_credibility(self):
+        quality = _label_fit.Quality(np.array([0.5, 0.9, 0.1, 0.7]), np.array([0.3, 0.8, 0.6, 0.0]), np.ones(4))
+        np.testing.assert_allclose(quality([0.5, 0.9, 0.1, 0.7]), [0.3, 0.8, 0.0, 0.6])
+        np.testing.assert_allclose(quality([0.0, 0.3, 0.6, 1.0]), [0.0, 0.15, 0.45, 0.8])
+
+    def test_weights_and_ties(self):
+        rng = np.random.default_rng(0)
+        credibility, posterior, counts = rng.uniform(size=60), rng.uniform(size=60), rng.integers(1, 4, size=60)
+        credibility[10:20] = credibility[10]
+        found = _label_fit.Quality(credibility, posterior, counts.astype(float))(credibility)
+        assert counts @ found == pytest.approx(counts @ posterior)
+        assert np.ptp(found[10:20]) == 0.0
+        assert np.all(np.diff(found[np.argsort(credibility)]) >= 0.0)
+        # copies that differ by rounding are ties
+        copies = np.repeat(credibility, counts) * (1.0 + 1e-15 * rng.integers(-1, 2, size=counts.sum()))
+        repeated = _label_fit.Quality(copies, np.repeat(posterior, counts), np.ones(counts.sum()))
+        np.testing.assert_allclose(repeated(copies), np.repeat(found, counts), atol=1e-12)
+
+    @pytest.mark.parametrize("class_balanced", [False, True])
+    def test_other_rows_are_judged_as_if_they_were_fitted(self, class_balanced):
+        X, y, _ = clusters(120, 4, 3, rate=0.2)
+        fit = _label_fit.LabelFit(X[:-1], y[:-1].astype(np.intp), 3, np.ones(119), class_balanced, 0)
+        weights = fit.rows.weights
+        own = np.append(weights, 119.0 / (3 * np.bincount(y[:-1])[y[-1]]) if class_balanced else 1.0)
+        Q = fit.coordinates(X)
+        root = np.sqrt(own)[:, None]
+
+        def posterior(model, targets):
+            targets = np.vstack([targets, np.eye(3)[y[-1]]])
+            f = Q[-1] @ np.linalg.lstsq(root * Q, root * targets, rcond=None)[0]
+            p = np.exp(model.offset + f @ model.tilt) * model.transition[:, y[-1]]
+            return p[y[-1]] / p.sum()
+
+        believing = noise_transition.believing(fit.rows, fit.mixture.best)
+        settled = sum(s * posterior(m, m.targets) for s, m in zip(fit.mixture.shares, fit.mixture.models, strict=True))
+        expected = (settled + 2.0 * posterior(believing, fit.rows.one_hot)) / 3.0
+        found = fit.credibility_of(X[-1:], y[-1:].astype(np.intp))
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
 class TestErrorRates:
     """Small versions of the simulations in the benchmarks."""
 
