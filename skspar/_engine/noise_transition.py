@@ -46,7 +46,7 @@ TRIAL_STEPS = 15
 STEPS = 60
 SETTLED = 3e-4
 HOPELESS = 30.0
-SLOW = 60.0
+SLOW = 120.0
 NEGLIGIBLE = 7.0
 # What a free entry of T costs, between Akaike's 1 and Schwarz's half logarithm of the wrong labels: free entries
 # explain small clusters as noise, too.
