@@ -545,7 +545,7 @@ class NoisyLabelDetector(BaseEstimator):
                 ]
             )
         self.noise_rate_, self.noise_rate_lower_, right, _ = rates
-        self.noise_matrix_ = fit.mixture.best.transition
+        self.noise_matrix_ = model.transition
         posterior = fit.posterior()
         if everything:
             # nothing else needs the path of a redescending penalty: it is followed when `entry_alpha_` is asked for

@@ -317,8 +317,7 @@ def _beginning(rows):
 
 
 def believing(rows, model):
-    """A model whose B is that of the labels themselves, all believed; wrong ones are few, and fall where those of
-    ``model`` do.
+    """A model that believes all labels, whose B is theirs; wrong ones are few, and fall where those of ``model`` do.
 
     It is misled by labels that are wrong together, but never by itself: where p(x) is not of the class probabilities'
     form, the other models take rows that it cannot fit for wrong ones, fit the rest, and are the surer.
