@@ -25,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skspar import NoisyLabelDetector, OutlierPathDisplay, _label_fit, label_noise_path
 from skspar._engine import noise_transition
+from skspar._engine._label_likelihood import own_largest
 from skspar._engine.label_cuts import knockoff_threshold, lowest
 from skspar.datasets import make_label_noise
 
@@ -492,6 +493,37 @@ class TestTransitionModel:
         T = np.array([[0.7, 0.3, 0.0], [0.0, 0.9, 0.1], [0.05, 0.05, 0.9]])
         noisy = np.array([rng.choice(3, p=T[c]) for c in y])
         np.testing.assert_allclose(quiet().fit(X, noisy).noise_matrix_, T, atol=0.05)
+
+    @pytest.mark.parametrize("chances", [(0.5, 0.3, 0.2), (0.3, 0.6, 0.1), (0.1, 0.2, 0.7), (0.05, 0.55, 0.4)])
+    def test_own_label_is_the_likeliest(self, chances):
+        # sum n log p has its largest value there, by a solver that knows nothing of pooling
+        counts, pooled = np.array(chances), np.array(chances)
+        own_largest(pooled, 0)
+        found = minimize(
+            lambda p: -counts @ np.log(p),
+            np.full(3, 1.0 / 3.0),
+            bounds=[(1e-3, 1.0)] * 3,
+            constraints=[
+                {"type": "eq", "fun": lambda p: p.sum() - 1.0},
+                {"type": "ineq", "fun": lambda p: p[0] - p[1:]},
+            ],
+            options={"ftol": 1e-14},
+        )
+        np.testing.assert_allclose(pooled, found.x, atol=1e-5)
+
+    @pytest.mark.parametrize("seed", [3, 6])
+    def test_classes_do_not_change_places(self, seed):
+        # wrong labels that are nearly as many as right ones: where the likeliest model calls a class by the next one's
+        # name, what is left says that all labels are right
+        rng = np.random.default_rng(seed)
+        truth = np.repeat(np.arange(5), (400, 200, 100, 50, 50))
+        X = rng.normal(size=(800, 10))
+        X[np.arange(800), truth] += 2.0
+        is_wrong = rng.random(800) < 0.45
+        y = np.where(is_wrong, (truth + 1) % 5, truth)
+        detector = quiet().fit(np.column_stack([X, X**2]), y)
+        assert detector.noise_rate_ > 0.4
+        assert np.all(np.diag(detector.noise_matrix_) >= detector.noise_matrix_.max(axis=1))
 
 
 class TestCuts:

@@ -644,6 +644,28 @@ cdef class TransitionSteps:
             for d in range(c):
                 self.T[j, d] = rate * (scaled * N[d, j] + added if c > 2 else 1.0)
             self.T[j, j] = 1.0 - rate
+            own_largest(self.T[j], j)
+
+
+cpdef void own_largest(double[::1] chances, Py_ssize_t own) noexcept nogil:
+    """Pool chances until none is above a class's own: else classes may change places, each under the other's name.
+
+    The likeliest under p_d <= p_own, for counts in proportion to the chances given.
+    """
+    cdef Py_ssize_t c = chances.shape[0], d, pooled = 0, before = -1
+    cdef double level = chances[own], together
+    while pooled != before:
+        before, pooled, together = pooled, 0, chances[own]
+        for d in range(c):
+            if d != own and chances[d] > level:
+                together += chances[d]
+                pooled += 1
+        if pooled > 0:
+            level = max(level, together / (pooled + 1))
+    if pooled > 0:
+        for d in range(c):
+            if d == own or chances[d] > level:
+                chances[d] = level
 
 
 cdef void _weigh(double *values, Py_ssize_t n) noexcept nogil:

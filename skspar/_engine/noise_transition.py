@@ -2,9 +2,10 @@
 
     P(label = d | x) = sum_c p_c(x) T[c, d],    p(x) = softmax(b + D'f),    f = B'q
 
-T holds the noise: the probability that a row of class c is labelled d. f is the least-squares fit of the classes'
-posterior given the labels (the one-hot code, as long as nobody doubts it), so that a row whose label is doubted pulls
-the fit towards where it seems to belong: the loss of a row is bounded, which the norm of its residual is not.
+T holds the noise: the probability that a row of class c is labelled d; no other label of a class is likelier than its
+own, or classes could change places. f is the least-squares fit of the classes' posterior given the labels (the one-hot
+code, as long as nobody doubts it), so that a row whose label is doubted pulls the fit towards where it seems to belong:
+the loss of a row is bounded, which the norm of its residual is not.
 ||D - a I||^2 is penalised, with the a that is best.
 
 The steps are those of a generalised EM algorithm, but for B, which is least squares' (Hastie, Tibshirani & Buja 1994:
@@ -239,11 +240,6 @@ class Fitting:
             steps.posterior, steps.targets,
         )  # fmt: skip
 
-    def keeps_names(self):
-        """Whether every class is mostly labelled as itself: else classes have changed places."""
-        transition = self.steps.transition
-        return bool(np.all(np.diag(transition) >= transition.max(axis=1)))
-
 
 @dataclass
 class TransitionMixture:
@@ -355,10 +351,9 @@ def fit_transitions(rows, random_state, run_all=in_turn):
     climbs = [partial(fit.proceed, STEPS) for fit in lasting] + [partial(fit.attempt, least) for fit, least in others]
     went_on = run_all(climbs)[len(lasting) :]
     lasting += [fit for (fit, _), lasts in zip(others, went_on) if lasts]
-    fits = [fit for fit in lasting if fit.keeps_names()] or lasting
-    scores = np.array([fit.score for fit in fits])
+    scores = np.array([fit.score for fit in lasting])
     lag = scores.max() - scores
-    fits, lag = [fit for fit, behind in zip(fits, lag) if behind < NEGLIGIBLE], lag[lag < NEGLIGIBLE]
+    fits, lag = [fit for fit, behind in zip(lasting, lag) if behind < NEGLIGIBLE], lag[lag < NEGLIGIBLE]
     # a model has no weight where it begins to count
     shares = np.exp(-lag) - np.exp(-NEGLIGIBLE)
     return TransitionMixture([fit.model() for fit in fits], shares / shares.sum())
