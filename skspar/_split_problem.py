@@ -99,7 +99,8 @@ class SplitProblem:
             times = schedule.times / scale
             entries = np.where(found.first >= 0, schedule.offset + schedule.step * found.first, np.inf) / scale
             intercepts = problem.intercepts(found.coefs, scale)
-        check_finite(found.coefs, found.gammas)
+        if not found.finite:
+            check_finite(found.coefs, found.gammas)
         coefs, intercepts = _public(found.coefs, dtype), _public(intercepts, dtype)
         if self.operator is None:
             # b is gamma

@@ -29,7 +29,7 @@ cdef extern from "_chain_loops.h" nogil:
         Py_ssize_t rows
 
     void chain_steps(const chain *, Py_ssize_t, int, int)
-    void chain_record(const double *, Py_ssize_t, double, double, double *, Py_ssize_t, Py_ssize_t)
+    double chain_record(const double *, Py_ssize_t, double, double, double *, Py_ssize_t, Py_ssize_t)
     void segment_means_of(const double **, const double **, double **, Py_ssize_t, Py_ssize_t)
 
 
@@ -70,8 +70,16 @@ cdef class Chain:
 
     D is the differences of neighbours. The Hessian of the loss is tridiagonal (``diagonal``, ``off``), less
     ``mean mean'``.
+
+    Attributes
+    ----------
+    step : int
+        How many have been taken.
+    total : float
+        The sum of what was recorded, which is finite only if all of it is.
     """
     cdef readonly Py_ssize_t step
+    cdef readonly double total
     cdef Py_ssize_t m, length, place
     cdef bint centred
     cdef double quick
@@ -85,7 +93,7 @@ cdef class Chain:
         cdef Py_ssize_t m = len(z), length = max(<Py_ssize_t> HALO, (m + STRETCHES) // STRETCHES), i
         cdef Py_ssize_t rows = length + 2 * HALO
         nothing, all_bits = np.zeros(0), np.full(m, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
-        self.m, self.length, self.step, self.place = m, length, 0, 0
+        self.m, self.length, self.step, self.place, self.total = m, length, 0, 0, 0.0
         self.centred, self.quick = np.any(mean), kappa * delta
         self.nodes, self.noted_b = _side_by_side(b, length), _side_by_side(nothing, length)
         # z is kept times kappa, so that g is z less z clipped to [-kappa, kappa]
@@ -116,8 +124,10 @@ cdef class Chain:
         double[:, :, :] out_g, Py_ssize_t place,
     ) noexcept nogil:
         """Write b and g, from a node and edge on, into as much room as there is."""
-        chain_record(b + HALO * STRETCHES, self.length, 0.0, unit, &out_b[place, 0, 0], start, out_b.shape[1])
-        chain_record(z + HALO * STRETCHES, self.length, self.c.kappa, unit, &out_g[place, 0, 0], start, out_g.shape[1])
+        b += HALO * STRETCHES
+        z += HALO * STRETCHES
+        self.total += chain_record(b, self.length, 0.0, unit, &out_b[place, 0, 0], start, out_b.shape[1])
+        self.total += chain_record(z, self.length, self.c.kappa, unit, &out_g[place, 0, 0], start, out_g.shape[1])
 
     def iterate(
         self, Py_ssize_t most, const Py_ssize_t[::1] recorded, double unit, Py_ssize_t start, double[:, :, :] out_b,

@@ -138,24 +138,33 @@ static void IN_SET(chain_found)(const chain *c, const double *g, ptrdiff_t at, p
         chain_entries(g + s * IN_SET(LANES), c->outside + at, c->first + at, IN_SET(LANES), step + s);
 }
 
+/* What a row is made of; ``at`` entries on, another row's. */
+typedef struct {
+    const double *keep, *constant, *side;
+    const uint64_t *edges, *outside;
+} IN_SET(given);
+
 /* A step of the row ``at``, of which ``h`` holds b, z, and b after the step but for the gap to the row after: b of that
-   row, and z that goes with it, give way to b and z of the row after the step. ``entered`` collects what enters. */
+   row, and z that goes with it, give way to b and z of the row after the step. ``entered`` collects what enters.
+
+   The next stage waits for b, so b takes the shortest way: one product, to what is known before b is. */
 ATTRIBUTES __attribute__((always_inline))
-static inline ROW IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, ROW *entered, ROW rate, ROW kappa,
+static inline ROW IN_SET(chain_stage)(IN_SET(given) r, HELD *h, ROW *b, ROW *z, ROW *entered, ROW rate, ROW kappa,
                                       ptrdiff_t at, int gappy, int tridiagonal)
 {
-    const ROW g = h->z - CLIPPED(h->z, kappa);
-    ROW gap = *b - (h->b + g), moved = h->moved;
-    *entered = JOINED_BITS(*entered, g, c->outside + at);
+    const ROW g = h->z - CLIPPED(h->z, kappa), target = h->b + g;
+    *entered = JOINED_BITS(*entered, g, r.outside + at);
     if (gappy)
-        gap = MASKED(gap, c->edges + at);
+        rate = MASKED(rate, r.edges + at);
+    const ROW gap = *b - target;
+    ROW moved = h->moved - rate * target;
     if (tridiagonal)
-        moved += LOAD(c->side + at + STRETCHES) * *b;
-    moved += rate * gap;
+        moved += LOAD(r.side + at + STRETCHES) * *b;
+    moved += rate * *b;
     const ROW dual = h->z + rate * gap;
-    h->moved = (LOAD(c->keep + at + STRETCHES) * *b + LOAD(c->constant + at + STRETCHES)) - rate * gap;
+    h->moved = (LOAD(r.keep + at + STRETCHES) * *b + LOAD(r.constant + at + STRETCHES)) - rate * gap;
     if (tridiagonal)
-        h->moved += LOAD(c->side + at + STRETCHES) * h->b;
+        h->moved += LOAD(r.side + at + STRETCHES) * h->b;
     h->b = *b;
     h->z = *z;
     *b = moved;
@@ -166,7 +175,7 @@ static inline ROW IN_SET(chain_stage)(const chain *c, HELD *h, ROW *b, ROW *z, R
 #define STAGE_(s)                                                                                                      \
     if (s < IN_SET(STEPS)) {                                                                                           \
         STORE(g + s * IN_SET(LANES),                                                                                   \
-              IN_SET(chain_stage)(c, &h##s, &b, &z, &entered, rate, kappa, at - s * STRETCHES, gappy, tridiagonal));   \
+              IN_SET(chain_stage)(r, &h##s, &b, &z, &entered, rate, kappa, -s * STRETCHES, gappy, tridiagonal));       \
         if (note == s) {                                                                                               \
             STORE(c->noted_b + at - s * STRETCHES, b);                                                                 \
             STORE(c->noted_z + at - s * STRETCHES, z);                                                                 \
@@ -179,15 +188,18 @@ ATTRIBUTES __attribute__((always_inline))
 static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int tridiagonal)
 {
     const ROW rate = ALL(c->rate), kappa = ALL(c->kappa), zero = ALL(0.0);
+    const ptrdiff_t rows = c->rows;
     double g[IN_SET(STEPS) * IN_SET(LANES)] __attribute__((aligned(64)));
     for (int half = 0; half < STRETCHES; half += IN_SET(LANES)) {
         const HELD none = {zero, zero, zero};
         HELD h0 = none, h1 = none, h2 = none, h3 = none, h4 = none, h5 = none, h6 = none, h7 = none;
-        h0.b = LOAD(c->b + half);
-        h0.z = LOAD(c->z + half);
-        for (ptrdiff_t j = 0; j + 1 < c->rows; j++) {
+        IN_SET(given) r = {c->keep + half, c->constant + half, c->side + half, c->edges + half, c->outside + half};
+        double *nodes = c->b + half, *duals = c->z + half;
+        h0.b = LOAD(nodes);
+        h0.z = LOAD(duals);
+        for (ptrdiff_t j = 0; j + 1 < rows; j++) {
             const ptrdiff_t at = j * STRETCHES + half;
-            ROW b = LOAD(c->b + at + STRETCHES), z = LOAD(c->z + at + STRETCHES), entered = zero;
+            ROW b = LOAD(nodes + STRETCHES), z = LOAD(duals + STRETCHES), entered = zero;
             if (c->gappy[j]) {
                 const int gappy = 1;
                 STAGES
@@ -195,10 +207,12 @@ static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int
                 const int gappy = 0;
                 STAGES
             }
-            STORE(c->b + at - (IN_SET(STEPS) - 1) * STRETCHES, b);
-            STORE(c->z + at - (IN_SET(STEPS) - 1) * STRETCHES, z);
+            STORE(nodes - (IN_SET(STEPS) - 1) * STRETCHES, b);
+            STORE(duals - (IN_SET(STEPS) - 1) * STRETCHES, z);
             if (__builtin_expect(ANY(entered), 0))
                 IN_SET(chain_found)(c, g, at, k);
+            nodes += STRETCHES, duals += STRETCHES, r.keep += STRETCHES, r.constant += STRETCHES;
+            r.side += STRETCHES, r.edges += STRETCHES, r.outside += STRETCHES;
         }
         (void)h0, (void)h1, (void)h2, (void)h3, (void)h4, (void)h5, (void)h6, (void)h7;
     }
@@ -243,12 +257,13 @@ static void IN_SET(chain_steps)(const chain *c, ptrdiff_t k, int one, int note)
 #endif
 }
 
-/* unit (x less x clipped to [-kappa, kappa]), of stretches of a length in rows: ``size`` entries from one on. */
+/* unit (x less x clipped to [-kappa, kappa]), of stretches of a length in rows: ``size`` entries from one on. Returns
+   the sum of all stretches, which is finite only if they are. */
 ATTRIBUTES
-static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, double kappa, double unit,
-                                 double *restrict out, ptrdiff_t from, ptrdiff_t size)
+static double IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, double kappa, double unit,
+                                   double *restrict out, ptrdiff_t from, ptrdiff_t size)
 {
-    double some[8 * STRETCHES];
+    double some[8 * STRETCHES], sums[STRETCHES] = {0}, sum = 0.0;
     for (ptrdiff_t j = 0; j < length; j += 8) {
         const ptrdiff_t count = length - j < 8 ? length - j : 8;
         const double *restrict x = rows + j * STRETCHES;
@@ -256,6 +271,9 @@ static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, 
             const double low = x[i] < -kappa ? -kappa : x[i];
             some[i] = unit * (x[i] - (low > kappa ? kappa : low));
         }
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t t = 0; t < STRETCHES; t++)
+                sums[t] += some[i * STRETCHES + t];
         for (ptrdiff_t t = 0; t < STRETCHES; t++) {
             const ptrdiff_t place = t * length + j - from;
             if (count == 8 && place >= 0 && place + 8 <= size)
@@ -266,6 +284,9 @@ static void IN_SET(chain_record)(const double *restrict rows, ptrdiff_t length, 
                     out[place + i] = some[i * STRETCHES + t];
         }
     }
+    for (ptrdiff_t t = 0; t < STRETCHES; t++)
+        sum += sums[t];
+    return sum;
 }
 
 /* Means of four vectors of a stride between the places where breaks are not zero; ``out`` is no input.

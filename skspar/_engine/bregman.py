@@ -88,11 +88,13 @@ class Path:
     """Iterates at the recorded steps.
 
     ``coefs`` (n_times, p, K), ``gammas`` (n_times, m, K), ``first`` the step at which each row of D enters, or -1.
+    ``finite`` is whether they are known to be.
     """
 
     coefs: np.ndarray
     gammas: np.ndarray
     first: np.ndarray
+    finite: bool = False
 
 
 def run(problem, operator, units, schedule, unit=1.0):
@@ -121,7 +123,8 @@ def run(problem, operator, units, schedule, unit=1.0):
         g = units.shrink(z, schedule.kappa)
         b, z, g = (np.array(part, dtype=np.float64, order="F") for part in (b, z, g))
         if problem.loss == "squared" and operator.is_chain and units.members is None and problem.bands is not None:
-            return Path(coefs, gammas, _chain(problem, schedule, b[:, 0], z[:, 0], unit, coefs, gammas))
+            first, finite = _chain(problem, schedule, b[:, 0], z[:, 0], unit, coefs, gammas)
+            return Path(coefs, gammas, first, finite)
         iterate_split(
             problem.n, *problem.arrays, problem.Y, problem.v, LOSSES[problem.loss], problem.fit_intercept,
             *operator.arrays, operator.is_identity, schedule.nu, schedule.kappa, schedule.step, units.ptr, units.rows,
@@ -134,7 +137,9 @@ def run(problem, operator, units, schedule, unit=1.0):
 
 
 def _chain(problem, schedule, b, z, unit, coefs, gammas):
-    """Fill a path for D the differences of neighbours and a tridiagonal Hessian; the steps at which edges enter.
+    """Fill a path for D the differences of neighbours and a tridiagonal Hessian.
+
+    Returns the steps at which edges enter, and whether all is known to be finite.
 
     Each thread steps a part of the chain. A step makes one more of the shared nodes wrong, so that after as many steps
     as there are of these, all are set to what the neighbour has, which is right.
@@ -167,9 +172,8 @@ def _chain(problem, schedule, b, z, unit, coefs, gammas):
             for left, right, edge, (first, _), (second, _) in zip(parts, parts[1:], edges[1:], reach, reach[1:]):
                 left.copy(right, edge - first, edge - second, SHARED)
                 right.copy(left, 0, second - first, SHARED)
-    return np.concatenate(
-        [part.first_entries()[lo - start : hi - start] for part, (start, _), (lo, hi) in zip(parts, reach, own)]
-    )
+    entries = [part.first_entries()[lo - start : hi - start] for part, (start, _), (lo, hi) in zip(parts, reach, own)]
+    return np.concatenate(entries), all(np.isfinite(part.total) for part in parts)
 
 
 def _eigenbasis_pays(problem, operator, n_steps):

@@ -39,7 +39,6 @@ class SplitOperator:
         self.is_identity = (
             m == p and matrix.nnz == p and bool(np.all(matrix.indices == np.arange(p)) and np.all(matrix.data == 1.0))
         )
-        self.is_graph = self._ends(counts)
         i = np.arange(m)
         self.is_chain = bool(
             m == p - 1
@@ -47,7 +46,11 @@ class SplitOperator:
             and np.all(matrix.indices == np.column_stack([i, i + 1]).ravel())
             and np.all(matrix.data == np.tile([-1.0, 1.0], m))
         )
-        self.row_norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+        self.is_graph = self.is_chain or self._ends(counts)
+        if self.is_chain:
+            self.row_norms = np.full(m, np.sqrt(2.0))
+        else:
+            self.row_norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
         if self.is_identity:
             self.squared_norm = 1.0
         elif self.is_chain:
