@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skspar import NoisyLabelDetector, OutlierPathDisplay, _label_fit, label_noise_path
 from skspar._engine import noise_transition
-from skspar._engine._label_likelihood import own_largest
+from skspar._engine._transition_steps import own_largest
 from skspar._engine.label_cuts import knockoff_threshold, lowest
 from skspar.datasets import make_label_noise
 

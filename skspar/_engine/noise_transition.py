@@ -23,7 +23,9 @@ import numpy as np
 from scipy.stats import chi2
 
 from ._blas import product
-from ._label_likelihood import CurvatureBound, KnownNoise, PackedRows, TransitionSteps, label_pass
+from ._known_noise import KnownNoise
+from ._label_likelihood import CurvatureBound, PackedRows, label_pass
+from ._transition_steps import TransitionSteps
 from .row_basis import RowBasis
 from .threads import in_turn
 
