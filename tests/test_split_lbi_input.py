@@ -226,6 +226,13 @@ def test_numbers_beyond_the_range(data):
         split_lbi_path(X * 1e-100, y * 1e300, nu=None)
     path = split_lbi_path(X, y * 1e300, t_ratio=10)
     assert np.isfinite(path.coefs).all() and path.coefs.any()
+    # the kernel of a chain tells by itself
+    eye, steps = sparse.eye_array(50, format="csr"), np.repeat([1.0, 3.0], 25)
+    options = dict(D="fused", nu=1e202, fit_intercept=False, t_ratio=5)
+    with pytest.raises(ValueError, match="not finite"):
+        split_lbi_path(eye * 1e-100, steps * 1e300, **options)
+    path = split_lbi_path(eye * 1e-100, steps * 1e207, **options)
+    assert path.coefs.max() == pytest.approx(3e307)
 
 
 def test_times_beyond_the_range(data):
