@@ -193,7 +193,9 @@ static inline void IN_SET(chain_pass)(const chain *c, ptrdiff_t k, int note, int
     for (int half = 0; half < STRETCHES; half += IN_SET(LANES)) {
         const HELD none = {zero, zero, zero};
         HELD h0 = none, h1 = none, h2 = none, h3 = none, h4 = none, h5 = none, h6 = none, h7 = none;
-        IN_SET(given) r = {c->keep + half, c->constant + half, c->side + half, c->edges + half, c->outside + half};
+        /* without side entries, which are then not read, there is no such memory */
+        const double *side = c->side ? c->side : c->keep;
+        IN_SET(given) r = {c->keep + half, c->constant + half, side + half, c->edges + half, c->outside + half};
         double *nodes = c->b + half, *duals = c->z + half;
         h0.b = LOAD(nodes);
         h0.z = LOAD(duals);
