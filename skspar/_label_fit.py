@@ -25,9 +25,24 @@ BELIEVED = 2.0 / 3.0
 TIED = 1e-9
 
 
+def is_missing(label):
+    """Whether a label is None, NaN, or NA."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        # of NA nobody knows
+        return True
+
+
+def check_objects(y):
+    """Refuse missing labels in an array of objects, before scikit-learn, which does not say of what."""
+    if y is not None and getattr(y, "dtype", None) is not None and np.ndim(y) == 1 and np.asarray(y).dtype == object:
+        check_complete(y)
+
+
 def check_complete(labels, advice=""):
-    """Refuse None and NaN among labels; advice ends the message."""
-    missing = [i for i, label in enumerate(np.asarray(labels).tolist()) if label is None or label != label]
+    """Refuse None, NaN and NA among labels; advice ends the message."""
+    missing = [i for i, label in enumerate(np.asarray(labels).tolist()) if is_missing(label)]
     if missing:
         raise ValueError(
             f"y must have no missing labels; {len(missing)} of {len(labels)} are None or NaN, the first in row "
@@ -39,6 +54,15 @@ def encoded(y):
     """Sorted classes, and the place of each label among them."""
     if y.dtype.kind in "fO":
         check_complete(y)
+    if y.dtype == object:
+        are_strings = {isinstance(label, str) for label in y.tolist()}
+        if len(are_strings) == 2:
+            raise ValueError(
+                "y must have labels that can be sorted, such as all strings or all ints; some are strings, others not."
+            )
+        if not are_strings.pop():
+            # numbers in an array of objects
+            y = np.array(y.tolist())
     try:
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)

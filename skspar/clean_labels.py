@@ -222,9 +222,14 @@ class CleanLabelClassifier(MetaClassifierMixin, BaseEstimator):
                     f"{quality.max():g}."
                 )
             total = quality * for_estimator.get(name, 1.0)
-            if self._leaves_classes(labels[total > 0.0]):
-                return X, labels, {**for_estimator, name: total}
-            return X, labels, for_estimator
+            if not self._leaves_classes(labels[total > 0.0]):
+                return X, labels, for_estimator
+            kept = np.flatnonzero(total > 0.0)
+            weighted = {**for_estimator, name: total}
+            if len(np.setdiff1d(labels, labels[kept])) == 0:
+                return X, labels, weighted
+            # a class without weight is no class to the estimator
+            return _safe_indexing(X, kept), labels[kept], _check_method_params(X, weighted, kept)
         flagged = _detected(self.detector_, "label_issues_mask_", n)
         if flagged.dtype != bool:
             raise ValueError(f"label_issues_mask_ of the detector must be boolean, got {flagged.dtype}.")

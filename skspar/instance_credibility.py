@@ -14,7 +14,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from ._engine.label_path import label_entries
 from ._engine.row_basis import RowBasis
-from ._label_fit import check_complete, encoded
+from ._label_fit import check_complete, encoded, is_missing
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
 from ._sklearn_compat import (
     HasMethods,
@@ -206,8 +206,6 @@ class InstanceCredibilityClassifier(MetaClassifierMixin, BaseEstimator):
             check_complete(
                 labels, " If these are the rows without a label, pass unlabeled_value=None or unlabeled_value=np.nan."
             )
-        if labels.dtype == object and len(labels) and not isinstance(labels[0], str):
-            labels = np.array(labels.tolist())
         if len(labels) == 0:
             raise ValueError(f"y has no labels: all {len(y)} entries are unlabeled_value={self.unlabeled_value!r}.")
         classes, places = encoded(labels)
@@ -350,9 +348,11 @@ def _default_columns(rows, n_classes):
     most = min(max(min(n // ROWS_PER_COLUMN, MAX_COLUMNS), n_classes - 1), n // 2)
     if p <= most:
         return X.toarray() if sparse.issparse(X) else X
-    X = StandardScaler(with_mean=not sparse.issparse(X)).fit_transform(X)
+    # arrays, whatever is set globally
+    scaler = StandardScaler(with_mean=not sparse.issparse(X)).set_output(transform="default")
+    X = scaler.fit_transform(X)
     solver = "arpack" if sparse.issparse(X) else "auto"
-    return PCA(most, svd_solver=solver, random_state=0).fit_transform(X)
+    return PCA(most, svd_solver=solver, random_state=0).set_output(transform="default").fit_transform(X)
 
 
 def _is_value(y, value):
@@ -362,4 +362,7 @@ def _is_value(y, value):
     if isinstance(value, Real) and np.isnan(value):
         return np.array([isinstance(entry, Real) and bool(np.isnan(entry)) for entry in y.tolist()], dtype=bool)
     is_string = isinstance(value, str)
-    return np.array([isinstance(entry, str) == is_string and entry == value for entry in y.tolist()], dtype=bool)
+    return np.array(
+        [isinstance(entry, str) == is_string and not is_missing(entry) and entry == value for entry in y.tolist()],
+        dtype=bool,
+    )

@@ -21,7 +21,7 @@ from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
 from ._engine.threads import blas_threads, in_turn, one_blas_thread, threads
-from ._label_fit import LabelFit, Quality, encoded, right_probability
+from ._label_fit import LabelFit, Quality, check_objects, encoded, right_probability
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
 
@@ -34,7 +34,7 @@ WIDEST, WIDEST_REPRESENTATION, LEAST_COMPONENTS = 1.0 / 5.0, 1.0 / 20.0, 10
 # Of sparse X wider than that, so many components at most: their matrix is dense.
 SPARSE_COMPONENTS = 200
 # Weights of a larger sum leave nothing but rounding of a likelihood that changes by ones.
-MOST_COUNTED = 1e13
+LEAST_COUNTED, MOST_COUNTED = 1e-9, 1e13
 # Spacing of the logarithms of alphas that lead to a grid which begins where rows are flagged, and how many at most.
 LEAD, MOST_LEADING = 0.135, 120
 # Rows up to which entries of a path are found to EXACT, relatively; above to COARSE.
@@ -294,7 +294,8 @@ class NoisyLabelDetector(BaseEstimator):
     noise_rate_ : float
         Estimated share of wrong labels.
     noise_rate_lower_ : float
-        Lower 95 % confidence limit of that.
+        Lower 95 % confidence limit of that, from the profile of the likelihood: the fits, the relative rates of classes
+        and where wrong labels fall being held, it is too high at times where these differ much between classes.
     noise_matrix_ : ndarray of shape (n_classes, n_classes)
         T of the likeliest model: row c holds the probabilities of the labels of class c.
     valid_cut_ : bool
@@ -388,7 +389,7 @@ class NoisyLabelDetector(BaseEstimator):
             Labels: at least two classes, of two rows each.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, which count rows (weights that sum to one say that there is one row); those of weight zero are
-            judged by the others.
+            judged by the others. A representation is fitted without them, to the rows of positive weight.
 
         Returns
         -------
@@ -397,9 +398,10 @@ class NoisyLabelDetector(BaseEstimator):
         """
         X, y = self._validated(X, y, reset=True)
         weights = check_weights(sample_weight, np.empty((len(y), 1)))
-        if weights.sum() > MOST_COUNTED:
+        if not LEAST_COUNTED <= weights.sum() <= MOST_COUNTED:
             raise ValueError(
-                f"sample_weight must count rows and have a sum of at most {MOST_COUNTED:.0e}; got {weights.sum():.1e}."
+                f"sample_weight must count rows and have a sum between {LEAST_COUNTED:.0e} and {MOST_COUNTED:.0e}; got "
+                f"{weights.sum():.1e}."
             )
         present = weights > 0.0
         self.classes_, labels = encoded(y)
@@ -432,6 +434,7 @@ class NoisyLabelDetector(BaseEstimator):
     def _validated(self, X, y, reset):
         if y is None:
             raise ValueError("This NoisyLabelDetector estimator requires y to be passed, but the target y is None.")
+        check_objects(y)
         if self.representation is None:
             X, y = validate_data(
                 self,
@@ -477,9 +480,8 @@ class NoisyLabelDetector(BaseEstimator):
             self._check_numbers(X)
             scaler = StandardScaler(with_mean=not sparse.issparse(X))
             container = type(X).__module__.partition(".")[0]
-            if container in ("pandas", "polars"):
-                # the representation may know columns by name
-                scaler.set_output(transform=container)
+            # the representation may know columns by name
+            scaler.set_output(transform=container if container in ("pandas", "polars") else "default")
             # equal weights are none, which takes half the time
             scaler.fit(X, sample_weight=None if np.all(weights == weights[0]) else weights)
             steps, Z = [("scaler", scaler)], scaler.transform(X)
@@ -671,6 +673,10 @@ class NoisyLabelDetector(BaseEstimator):
             members = rng.permutation(present[labels[present] == c])
             halves[members[len(members) // 2 :]] = 1
         kept, without = np.ones(len(labels), dtype=bool), []
+        # labels of rows that are as if absent come from a stream of their own
+        absent, shift = np.flatnonzero(weights == 0.0), np.empty(len(labels), dtype=np.intp)
+        shift[present] = rng.randint(1, C, size=len(present))
+        shift[absent] = check_random_state(rng.randint(np.iinfo(np.int32).max)).randint(1, C, size=len(absent))
         for half in (0, 1):
             train = present[halves[present] != half]
             test = np.flatnonzero((halves == half) | (weights == 0.0)) if half == 0 else present[halves[present] == 1]
@@ -682,7 +688,7 @@ class NoisyLabelDetector(BaseEstimator):
             fit = self._label_fit(Z, labels[train], weights[train], rng)
             P = fit.probabilities(self._transformed(pipeline, _safe_indexing(X, test)))
             given = labels[test]
-            random = (given + rng.randint(1, C, size=len(test))) % C
+            random = (given + shift[test]) % C
             own = np.arange(len(test))
             W = P[own, given] - P[own, random]
             t = knockoff_threshold(W, weights[test], self.level, C)
@@ -729,7 +735,7 @@ class NoisyLabelDetector(BaseEstimator):
         -------
         quality : ndarray of shape (n_samples,)
             From 0 (surely wrong) to 1 (surely right), by the fitted models, as if the row, its label believed, had
-            had a part in their fits: one that had has it twice here, and a little more than its ``label_quality_``.
+            had a part in their fits: one that had has it twice here, and mostly more than its ``label_quality_``.
             With ``out_of_fold``, by the folds' models on the mean. ``threshold_`` keeps its promise for the fitted rows
             only.
         """
@@ -804,8 +810,9 @@ def _components(Z, weights, n_components):
     """Leading principal components, of sparse Z without centring, with weights that count rows."""
     if sparse.issparse(Z):
         most = max(1, min(n_components, SPARSE_COMPONENTS, Z.shape[1] - 1))
-        return TruncatedSVD(most, random_state=0).fit(sparse.diags_array(np.sqrt(weights)) @ Z)
-    reduce = PCA(min(n_components, *Z.shape), svd_solver="full")
+        reduce = TruncatedSVD(most, random_state=0).set_output(transform="default")
+        return reduce.fit(sparse.diags_array(np.sqrt(weights)) @ Z)
+    reduce = PCA(min(n_components, *Z.shape), svd_solver="full").set_output(transform="default")
     if np.ptp(weights) == 0.0:
         return reduce.fit(Z)
     mean = np.average(Z, axis=0, weights=weights)

@@ -260,6 +260,17 @@ def test_cleaning_that_would_leave_one_class_says_so(data, handle):
         np.testing.assert_array_equal(model.predict_proba(X), plain(X, y).predict_proba(X))
 
 
+def test_a_class_without_weight(data):
+    X, y = data
+    classes = np.unique(y)
+    quality = np.where(y == classes[0], 0.0, 1.0)
+    model = CleanLabelClassifier(LogisticRegression(), detector=broken(label_quality_=quality), handle="weight")
+    probabilities = model.fit(X, y).predict_proba(X)
+    assert np.all(probabilities[:, 0] == 0.0) and len(model.classes_) == len(classes)
+    same = LogisticRegression().fit(X[y != classes[0]], y[y != classes[0]])
+    np.testing.assert_allclose(probabilities[:, 1:], same.predict_proba(X), atol=1e-6)
+
+
 def test_weights_that_would_leave_no_class(data):
     model = CleanLabelClassifier(Recorder(), detector=broken(label_quality_=np.zeros(60)), handle="weight")
     with pytest.warns(UserWarning, match="would leave 0 of 3 classes"):

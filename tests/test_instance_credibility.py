@@ -462,6 +462,28 @@ def test_missing_labels_of_pandas(wine, partly):
     np.testing.assert_array_equal(model.labeled_iter_, plain.labeled_iter_)
 
 
+def test_labels_of_mixed_types(wine, partly):
+    X, y = wine
+    labels = np.array([None if label == -1 else label for label in partly], dtype=object)
+    known = np.flatnonzero(partly != -1)
+    labels[known[-1]] = "other"
+    for place in (labels, labels[::-1]):
+        with pytest.raises(ValueError, match="y must have labels that can be sorted"):
+            InstanceCredibilityClassifier(LogisticRegression(), unlabeled_value=None).fit(X, place)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_output_that_is_set_globally(wine, library):
+    pytest.importorskip(library)
+    X = np.random.default_rng(0).normal(size=(100, 60))
+    y = np.where(np.arange(100) < 30, np.arange(100) % 3, -1)
+    for data in (X, sparse.csr_matrix(X)):
+        model = InstanceCredibilityClassifier(LogisticRegression())
+        plain = clone(model).fit(data, y).transduction_
+        with sklearn.config_context(transform_output=library):
+            np.testing.assert_array_equal(clone(model).fit(data, y).transduction_, plain)
+
+
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
 def test_sparse_rows(wine, partly, kind):
     X, _ = wine

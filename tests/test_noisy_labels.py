@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.linalg import eigh
 from scipy.optimize import approx_fprime, minimize
 from scipy.special import betaln, gammaln, logsumexp
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris, load_wine
@@ -953,6 +954,47 @@ class TestHostilePath:
 
 
 class TestHostileDetector:
+    @pytest.mark.parametrize("kind", ["pandas", "polars"])
+    def test_output_that_is_set_globally(self, kind):
+        pytest.importorskip(kind)
+        X, y, _ = clusters(100, 60, 3)
+        for data in (X, sparse.csr_matrix(X)):
+            plain = quiet().fit(data, y).label_quality_
+            with config_context(transform_output=kind):
+                np.testing.assert_array_equal(quiet().fit(data, y).label_quality_, plain)
+                make_label_noise(y, "instance", rate=0.1, X=data, random_state=0)
+
+    def test_numbers_as_objects(self):
+        X, y, _ = clusters(60, 3, 3)
+        detector = quiet().fit(X, y.astype(object))
+        np.testing.assert_array_equal(detector.label_quality_, quiet().fit(X, y).label_quality_)
+        assert detector.classes_.dtype.kind == "i"
+
+    def test_na_is_missing(self):
+        pandas = pytest.importorskip("pandas")
+        X, y, _ = clusters(60, 3, 3)
+        labels = pandas.Series(y.astype(str), dtype="string").where(np.arange(60) > 0)
+        for fit in (quiet().fit, label_noise_path):
+            with pytest.raises(ValueError, match="y must have no missing labels; 1 of 60"):
+                fit(X, labels)
+
+    def test_rows_without_weight_do_not_draw(self):
+        X, y, _ = clusters(200, 4, 3, rate=0.2)
+        weights = np.ones(200)
+        weights[::4] = 0.0
+        some = weights > 0.0
+        for out_of_fold in (False, True):
+            detector = NoisyLabelDetector(cut="fsr", level=0.2, out_of_fold=out_of_fold, random_state=0)
+            whole = clone(detector).fit(X, y, weights)
+            part = clone(detector).fit(X[some], y[some])
+            assert 0 < part.label_issues_mask_.sum() < some.sum()
+            np.testing.assert_array_equal(whole.label_issues_mask_[some], part.label_issues_mask_)
+
+    def test_weights_that_count_nothing(self):
+        X, y, _ = clusters(60, 3, 3)
+        with pytest.raises(ValueError, match="sample_weight must count rows and have a sum between"):
+            quiet().fit(X, y, np.full(60, 1e-20))
+
     def test_labels_that_cannot_be_sorted(self):
         X, y, _ = clusters()
         for last, told in ((2.5, "labels that can be sorted"), (None, "no missing labels")):

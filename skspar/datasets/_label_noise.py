@@ -17,8 +17,9 @@ KINDS = ("symmetric", "pair", "class_conditional", "instance")
 def make_label_noise(y, kind="symmetric", rate=None, *, X=None, transition_matrix=None, random_state=None):
     """Make some labels wrong.
 
-    Row i becomes wrong with probability p_i, and **exactly** ``round(rate * n_samples)`` rows do (systematic sampling
-    in random order, which keeps every p_i). The kinds differ in p_i and in what a wrong row says instead:
+    Row i becomes wrong with probability p_i, and **exactly** ``rate * n_samples`` rows do, rounded, halves up
+    (systematic sampling in random order, which keeps every p_i). The kinds differ in p_i and in what a wrong row says
+    instead:
 
     - "symmetric": p_i = rate; any other class, all with the same probability.
     - "pair": p_i = rate; the class that follows in sorted order, after the last the first.
@@ -188,7 +189,8 @@ def _distances(X, codes):
     """Absolute log-odds of each row's class against the other class that is likeliest there, and that class."""
     X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
     check_consistent_length(X, codes)
-    X = StandardScaler(with_mean=not sparse.issparse(X)).fit_transform(X)
+    scaler = StandardScaler(with_mean=not sparse.issparse(X)).set_output(transform="default")
+    X = scaler.fit_transform(X)
     log_proba = LogisticRegression(max_iter=1000).fit(X, codes).predict_log_proba(X)
     rows = np.arange(len(codes))
     own = log_proba[rows, codes]
