@@ -6,6 +6,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_array
 
+from ._missing import is_missing
+
 
 def named(labels, n_shown=5):
     """A few labels for a message."""
@@ -113,17 +115,13 @@ def _distinct(X, what):
         labels = list(dict.fromkeys(flat))
     except TypeError:
         raise ValueError(f"{what} must hold labels of a hashable type; got some that are not.") from None
-    if any(_is_missing(label) for label in labels):
+    if any(is_missing(label) for label in labels):
         raise ValueError(f"{what} must not have missing entries; got some.")
     if what == "X" and all(isinstance(label, Integral) for label in labels) and min(labels) < 0:
         raise ValueError(f"X must hold integers >= 0 as items, or labels; got {min(labels)}.")
     with suppress(TypeError):  # of different types: as they come
         labels = sorted(labels)
     return _as_array(labels)
-
-
-def _is_missing(label):
-    return label is None or type(label).__name__ == "NAType" or bool(label != label)
 
 
 def _as_labels(items, what="items"):

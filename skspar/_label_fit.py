@@ -11,6 +11,7 @@ from ._engine.noise_transition import LARGE, Rows, believing, fit_transitions, r
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormFit, RowNormHuber
 from ._engine.threads import in_turn
+from ._missing import is_missing
 
 # The path that ranks: how many thresholds, the last divided by the first, its gaps, and the accuracy of entries.
 N_THRESHOLDS = 40
@@ -25,18 +26,9 @@ BELIEVED = 2.0 / 3.0
 TIED = 1e-9
 
 
-def is_missing(label):
-    """Whether a label is None, NaN, or NA."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        # of NA nobody knows
-        return True
-
-
 def check_objects(y):
     """Refuse missing labels in an array of objects, before scikit-learn, which does not say of what."""
-    if y is not None and getattr(y, "dtype", None) is not None and np.ndim(y) == 1 and np.asarray(y).dtype == object:
+    if np.ndim(y) == 1 and hasattr(y, "dtype") and np.asarray(y).dtype == object:
         check_complete(y)
 
 
@@ -45,7 +37,7 @@ def check_complete(labels, advice=""):
     missing = [i for i, label in enumerate(np.asarray(labels).tolist()) if is_missing(label)]
     if missing:
         raise ValueError(
-            f"y must have no missing labels; {len(missing)} of {len(labels)} are None or NaN, the first in row "
+            f"y must have no missing labels; {len(missing)} of {len(labels)} are NA, None or NaN, the first in row "
             f"{missing[0]}.{advice}"
         )
 

@@ -14,8 +14,9 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from ._engine.label_path import label_entries
 from ._engine.row_basis import RowBasis
-from ._label_fit import check_complete, encoded, is_missing
+from ._label_fit import check_complete, encoded
 from ._meta_classifier import PREDICTION_METHODS, MetaClassifierMixin, weight_name
+from ._missing import is_missing
 from ._sklearn_compat import (
     HasMethods,
     Interval,
