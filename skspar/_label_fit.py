@@ -28,8 +28,10 @@ TIED = 1e-9
 
 def check_objects(y):
     """Refuse missing labels in an array of objects, before scikit-learn, which does not say of what."""
-    if np.ndim(y) == 1 and hasattr(y, "dtype") and np.asarray(y).dtype == object:
-        check_complete(y)
+    if hasattr(y, "dtype"):
+        y = np.asarray(y)
+        if y.ndim == 1 and y.dtype == object:
+            check_complete(y)
 
 
 def check_complete(labels, advice=""):
