@@ -199,7 +199,8 @@ def error_rates(n_runs, noise="symmetric", cut="fdr", levels=LEVELS, classes=CLA
             values = {level: [] for level in levels}
             for seed in range(n_runs):
                 X, y = gaussian_classes(kind, seed)
-                noisy, is_wrong = make_label_noise(y, kind=noise, rate=rate, random_state=seed)
+                of_x = {"X": X} if noise == "instance" else {}
+                noisy, is_wrong = make_label_noise(y, kind=noise, rate=rate, random_state=seed, **of_x)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     detector = NoisyLabelDetector(cut=cut, level=levels[0], random_state=seed).fit(X, noisy)
@@ -212,10 +213,10 @@ def error_rates(n_runs, noise="symmetric", cut="fdr", levels=LEVELS, classes=CLA
                         chosen = mask if cut == "fdr" else ~mask
                         bad = ~is_wrong if cut == "fdr" else is_wrong
                         proportion = (chosen & bad).sum() / max(chosen.sum(), 1)
-                        if cut == "fsr" and not detector.valid_cut_:
-                            proportion = np.nan
-                        promised = cut == "fdr" or detector.valid_cut_
-                        power = (chosen & ~bad).sum() / oracle if oracle and promised else np.nan
+                        power = (chosen & ~bad).sum() / oracle if oracle else np.nan
+                        if cut != "fdr" and not detector.valid_cut_:
+                            # all are kept then, and nothing is said of them
+                            proportion, power = np.nan, 0.0
                         values[level].append((proportion, power, mask.any()))
             row = [kind, noise, f"{rate:.0%}"]
             for level in levels:
@@ -369,11 +370,13 @@ def tables(quick, wanted):
             rates = (0.0, *RATES) if noise == "symmetric" else RATES
             yield title, tuple(header), error_rates(n_runs, noise, classes=classes, rates=rates)
     header = [name.replace("flags any", "valid") for name in header]
-    for noise in ("symmetric", "pair"):
-        title = f"False selection rate, {noise}"
-        if wanted(title):
-            classes = CLASSES if noise == "symmetric" else CLASSES[:1]
-            yield title, tuple(header), error_rates(n_runs // 5, noise, "fsr", classes=classes, rates=RATES)
+    for cut, of_cut, n_cuts in (("fsr", "", n_runs), ("knockoff", ", knockoffs", n_runs // 5)):
+        for noise in ("symmetric", "pair", "instance"):
+            title = f"False selection rate{of_cut}, {noise}"
+            if wanted(title):
+                classes = CLASSES[:1] if noise == "pair" else CLASSES
+                runs = n_runs // 5 if noise == "instance" else n_cuts
+                yield title, tuple(header), error_rates(runs, noise, cut, classes=classes, rates=RATES)
     for name, model in {"LR": lambda: LogisticRegression(max_iter=1000), "GB": _boosting}.items():
         if wanted(f"Training on the rest, {name}"):
             header, rows = training(1, {name: model}, ("wine",)) if quick else training(4, {name: model})

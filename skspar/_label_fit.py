@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._engine._blas import product
 from ._engine.label_path import Entries, crossing, largest_threshold
-from ._engine.noise_transition import LARGE, Rows, believing, fit_transitions, rate_limit
+from ._engine.noise_transition import LARGE, Rows, believing, fit_transitions, rate_limits
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormFit, RowNormHuber
 from ._engine.threads import in_turn
@@ -174,6 +174,12 @@ class LabelFit:
         """Of the classes, whatever the label."""
         return self.mixture.probabilities(self.coordinates(Z))
 
+    def scores(self, Z):
+        """For each class, how credible a label of that class were in other rows, whatever label they have."""
+        P, T = self.probabilities(Z), self.mixture.best.transition
+        given = product(P, T)
+        return np.divide(P * np.diag(T), given, out=np.zeros_like(P), where=given > 0.0)
+
     def fits_without_own(self):
         """Fit of each row by the others, in the likeliest model."""
         model = self.mixture.best
@@ -212,15 +218,30 @@ class Quality:
         return np.interp(credibility, self._credibility, self._quality)
 
 
-def right_probability(model, F, labels, counts, confidence, random_state):
-    """Noise rates, estimated and lower limit, each label's probability to be right supposing the latter, and the
-    posterior of the classes supposing the former.
+class NoiseRate:
+    """What the rows tell of the rate of wrong labels, F being fits of rows that had no part in them.
 
-    F are fits of rows that had no part in them. Of many rows, some decide on the limit.
+    Attributes
+    ----------
+    likeliest, lower, upper : float
+        Limits are of one-sided confidence. The upper one is None unless it is wanted.
+    right : ndarray of shape (n,)
+        Each label's probability to be right, with the noise at its lower limit.
+    posterior : ndarray of shape (n, n_classes)
+        Of the classes, with the noise at its likeliest rate.
     """
-    some = slice(None)
-    if len(labels) > LARGE:
-        some = np.sort(random_state.choice(len(labels), LARGE // 2, replace=False))
-    likeliest, lowest = rate_limit(model, np.ascontiguousarray(F[some]), labels[some], counts[some], confidence)
-    right = lowest.scan(F, labels, counts)[0][np.arange(len(labels)), labels]
-    return likeliest.rate, lowest.rate, right, likeliest.scan(F, labels, counts)[0]
+
+    def __init__(self, model, F, labels, counts, confidence, random_state, upper=False):
+        self._model, some = model, slice(None)
+        if len(labels) > LARGE:
+            # some rows decide
+            some = np.sort(random_state.choice(len(labels), LARGE // 2, replace=False))
+        F = np.ascontiguousarray(F)
+        likeliest, lowest, self.upper = rate_limits(model, F[some], labels[some], counts[some], confidence, upper)
+        self.likeliest, self.lower = likeliest.rate, lowest.rate
+        self.right = lowest.scan(F, labels, counts)[0][np.arange(len(labels)), labels]
+        self.posterior = likeliest.scan(F, labels, counts)[0]
+
+    def transitions(self, number):
+        """So many transition matrices, from the lower limit to the upper."""
+        return self._model.between(self.lower, self.upper, number)

@@ -1,7 +1,9 @@
 """Noisy labels: which labels of a table are wrong, how surely, and how many of those flagged are right after all."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -16,17 +18,18 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, check_ran
 from sklearn.utils._tags import get_tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ._engine.label_cuts import knockoff_factor, knockoff_threshold, lowest
+from ._engine.label_cuts import knockoff_factor, knockoff_threshold, lowest, selection
 from ._engine.label_path import Entries, largest_threshold
 from ._engine.row_basis import RowBasis
 from ._engine.row_norm import RowNormHuber
 from ._engine.threads import blas_threads, in_turn, one_blas_thread, threads
-from ._label_fit import LabelFit, Quality, check_objects, encoded, right_probability
+from ._label_fit import LabelFit, NoiseRate, Quality, check_objects, encoded
 from ._sklearn_compat import HasMethods, Interval, StrOptions, _fit_context, _safe_indexing, validate_params
 from ._weights import check_weights
 
-# Confidence of the lower limit of the noise rate.
+# Confidence of the limits of the noise rate, and how many rates from one to the other a cut must stand.
 CONFIDENCE = 0.95
+N_RATES = 7
 N_FOLDS = 5
 # Features per row above which the leading principal components are taken: what a row contributes to its own fit hides
 # its label. Each feature may matter; what a representation makes of them is plenty, and ordered by variance.
@@ -218,6 +221,20 @@ def _responses(y):
     return np.eye(len(classes))[labels], classes
 
 
+class _Found(NamedTuple):
+    """What fits say of rows: the classes' posterior, the label's credibility, its entry, whether it is right.
+
+    ``scores`` hold how credible each label were, where a cut asks for it.
+    """
+
+    posterior: np.ndarray
+    credibility: np.ndarray | None
+    entries: np.ndarray | None
+    right: np.ndarray
+    noise: NoiseRate
+    scores: np.ndarray | None
+
+
 class NoisyLabelDetector(BaseEstimator):
     """Find the labels of a table that are wrong.
 
@@ -344,7 +361,7 @@ class NoisyLabelDetector(BaseEstimator):
 
     _parameter_constraints: dict = {
         "representation": [None, HasMethods(["fit", "transform"])],
-        "cut": [StrOptions({"fdr", "fsr", "fraction", "threshold"})],
+        "cut": [StrOptions({"fdr", "fsr", "knockoff", "fraction", "threshold"})],
         "level": [Interval(Real, 0, 1, closed="neither")],
         "penalty": [StrOptions({"redescending", "l1"})],
         "standardize": ["boolean"],
@@ -411,18 +428,19 @@ class NoisyLabelDetector(BaseEstimator):
         # the many small products only wait for each other's threads
         with one_blas_thread:
             if self.out_of_fold:
-                posterior, credibility, entries, right = self._fit_folds(X, labels, weights, rng)
+                found = self._fit_folds(X, labels, weights, rng)
             else:
-                posterior, credibility, entries, right = self._fit_all(X, labels, weights, rng, n_threads)
-            self._entries = entries
+                found = self._fit_all(X, labels, weights, rng, n_threads)
+            self._entries, right = found.entries, found.right
             if self.penalty == "redescending":
-                own = posterior[np.arange(len(labels)), labels]
-                self._quality = Quality(credibility[present], own[present], weights[present])
-                self.label_quality_ = self._quality(credibility)
+                own = found.posterior[np.arange(len(labels)), labels]
+                self._quality = Quality(found.credibility[present], own[present], weights[present])
+                self.label_quality_ = self._quality(found.credibility)
             else:
-                self.label_quality_ = _entry_quality(entries)
-            self.suggested_labels_ = self.classes_[np.argmax(posterior, axis=1)]
-            self._cut(X, labels, weights, right, rng)
+                self.label_quality_ = _entry_quality(found.entries)
+            self.suggested_labels_ = self.classes_[np.argmax(found.posterior, axis=1)]
+            self.noise_rate_, self.noise_rate_lower_ = found.noise.likeliest, found.noise.lower
+            self._cut(X, labels, weights, found, rng)
         flagged = self.label_issues_mask_
         self.n_flagged_per_class_ = np.bincount(labels[flagged], minlength=len(self.classes_))
         total = float(weights[flagged].sum())
@@ -540,18 +558,18 @@ class NoisyLabelDetector(BaseEstimator):
         with threads(n_jobs) as (_, run_all):
             fit = self._fitted = self._label_fit(Z, labels[present], weights[present], rng, run_all)
             rows, model = fit.rows, fit.mixture.best
-            rates, credibility = run_all(
+            noise, credibility = run_all(
                 [
-                    lambda: right_probability(model, fit.fits_without_own(), rows.labels, rows.counts, CONFIDENCE, rng),
+                    lambda: self._noise(model, fit.fits_without_own(), rows.labels, rows.counts, rng),
                     lambda: fit.credibility() if self.penalty == "redescending" else None,
                 ]
             )
-        self.noise_rate_, self.noise_rate_lower_, right, _ = rates
         self.noise_matrix_ = model.transition
-        posterior = fit.posterior()
+        posterior, scores = fit.posterior(), self._scores(X, labels, weights, rng, n_jobs)
         if everything:
             # nothing else needs the path of a redescending penalty: it is followed when `entry_alpha_` is asked for
-            return posterior, credibility, fit.entries if self.penalty == "l1" else None, right
+            entries = fit.entries if self.penalty == "l1" else None
+            return _Found(posterior, credibility, entries, noise.right, noise, scores)
         absent = np.flatnonzero(weights == 0.0)
         Z, given = self._transformed(self.representation_, _safe_indexing(X, absent)), labels[absent]
         others = fit.posterior_of(Z, given)
@@ -565,14 +583,20 @@ class NoisyLabelDetector(BaseEstimator):
             out[present], out[absent] = there, here
             return out
 
-        return (
+        return _Found(
             whole(posterior, others),
             whole(credibility, of_others),
             whole(fit.entries, fit.entries_of(Z, given)),
-            whole(right, own),
+            whole(noise.right, own),
+            noise,
+            scores,
         )
 
-    def _fit_folds(self, X, labels, weights, rng):
+    def _noise(self, model, F, labels, counts, rng):
+        return NoiseRate(model, F, labels, counts, CONFIDENCE, rng, upper=self.cut == "fsr")
+
+    def _in_folds(self, X, labels, weights, rng, run_all, judge):
+        """Rows of each fold, with what a fit to the others says of them; those of no weight belong to the first."""
         present = np.flatnonzero(weights > 0.0)
         sizes = np.bincount(labels[present])
         n_folds = int(max(2, min(N_FOLDS, sizes.min())))
@@ -586,41 +610,63 @@ class NoisyLabelDetector(BaseEstimator):
 
         def one(test, seed):
             train = np.setdiff1d(present, test)
-            pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]], weights[train])
+            if self.out_of_fold:
+                pipeline, Z = self._steps(_safe_indexing(X, train), self.classes_[labels[train]], weights[train])
+            else:
+                pipeline = self.representation_
+                Z = self._transformed(pipeline, _safe_indexing(X, train))
             fit = self._label_fit(Z, labels[train], weights[train], check_random_state(int(seed)))
-            Z = self._transformed(pipeline, _safe_indexing(X, test))
-            return pipeline, fit, fit.posterior_of(Z, labels[test]), fit.entries_of(Z, labels[test]), fit.fits_of(Z), Z
+            return pipeline, fit, judge(fit, self._transformed(pipeline, _safe_indexing(X, test)), labels[test])
 
-        found = Parallel(n_jobs=self.n_jobs)(
-            delayed(one)(test, seed) for test, seed in zip(held_out, seeds, strict=True)
-        )
-        C = len(self.classes_)
-        posterior, entries, F = np.empty((len(labels), C)), np.empty(len(labels)), np.empty((len(labels), C))
-        for test, (_, _, part, entry, fits, _) in zip(held_out, found, strict=True):
-            posterior[test], entries[test], F[test] = part, entry, fits
-        self.representation_ = [pipeline for pipeline, *_ in found]
-        self._fitted = [fit for _, fit, *_ in found]
-        models = [fit.mixture.best for fit in self._fitted]
+        found = run_all([partial(one, test, seed) for test, seed in zip(held_out, seeds, strict=True)])
+        return held_out, *zip(*found, strict=True)
+
+    def _fit_folds(self, X, labels, weights, rng):
+        def judge(fit, Z, given):
+            return fit.posterior_of(Z, given), fit.entries_of(Z, given), fit.fits_of(Z), fit.scores(Z), Z
+
+        def run_all(thunks):
+            return Parallel(n_jobs=self.n_jobs)(delayed(thunk)() for thunk in thunks)
+
+        held_out, pipelines, fits, judged = self._in_folds(X, labels, weights, rng, run_all, judge)
+        present, entries = np.flatnonzero(weights > 0.0), np.empty(len(labels))
+        posterior, F, scores = (np.empty((len(labels), len(self.classes_))) for _ in range(3))
+        for test, (part, entry, fitted, score, _) in zip(held_out, judged, strict=True):
+            posterior[test], entries[test], F[test], scores[test] = part, entry, fitted, score
+        self.representation_, self._fitted = list(pipelines), list(fits)
+        models = [fit.mixture.best for fit in fits]
         mean = type(models[0])(**{**vars(models[0]), "posterior": None, "targets": None})
         mean.transition = np.mean([model.transition for model in models], axis=0)
         mean.rate = float(np.mean([model.rate for model in models]))
-        rates = right_probability(mean, F[present], labels[present], weights[present], CONFIDENCE, rng)
-        self.noise_rate_, self.noise_rate_lower_ = rates[:2]
+        noise = self._noise(mean, F[present], labels[present], weights[present], rng)
         self.noise_matrix_ = mean.transition
         right = posterior[np.arange(len(labels)), labels].copy()
-        right[present] = rates[2]
+        right[present] = noise.right
         # each fold's own model trusts fits that its rows took part in; this one saw those that the rows had no part in
-        posterior[present] = rates[3]
+        posterior[present] = noise.posterior
         settled, credibility = posterior[np.arange(len(labels)), labels], None
         if self.penalty == "redescending":
             credibility = np.empty(len(labels))
-            for test, (_, fit, *_, Z) in zip(held_out, found, strict=True):
+            for test, fit, (*_, Z) in zip(held_out, fits, judged, strict=True):
                 credibility[test] = fit.credibility_of(Z, labels[test], settled[test])
-        return posterior, credibility, entries, right
+        return _Found(posterior, credibility, entries, right, noise, scores)
+
+    def _scores(self, X, labels, weights, rng, n_jobs):
+        """How credible each label were in each row, by fits that have not seen the row, for a cut that asks for it."""
+        if self.cut != "fsr":
+            return None
+        with threads(n_jobs) as (_, run_all):
+            held_out, _, _, judged = self._in_folds(
+                X, labels, weights, rng, run_all, lambda fit, Z, given: fit.scores(Z)
+            )
+        scores = np.empty((len(labels), len(self.classes_)))
+        for test, part in zip(held_out, judged, strict=True):
+            scores[test] = part
+        return scores
 
     # --- cuts
 
-    def _cut(self, X, labels, weights, right, rng):
+    def _cut(self, X, labels, weights, found, rng):
         quality, n = self.label_quality_, len(self.label_quality_)
         self.valid_cut_ = True
         if self.cut == "threshold":
@@ -636,7 +682,7 @@ class NoisyLabelDetector(BaseEstimator):
         elif self.cut == "fdr":
             if self.noise_rate_lower_ > 0.0:
                 counts = np.where(weights > 0.0, weights, 1e-12 * weights[weights > 0.0].min())
-                self.label_issues_mask_, self.threshold_ = lowest(quality, right, counts, self.level)
+                self.label_issues_mask_, self.threshold_ = lowest(quality, found.right, counts, self.level)
             else:
                 self.label_issues_mask_, self.threshold_ = np.zeros(n, dtype=bool), -np.inf
             if not self.label_issues_mask_.any():
@@ -646,15 +692,19 @@ class NoisyLabelDetector(BaseEstimator):
                 )
         else:
             self.threshold_ = np.nan
-            kept = self._knockoff_kept(X, labels, weights, rng)
-            if kept is None:
-                self.label_issues_mask_ = np.zeros(n, dtype=bool)
-                self._no_cut(
-                    f"no rows could be kept of which a share of at most {self.level} has a wrong label; a larger "
-                    f"level, or more rows (at least {self._least_rows()} are needed), may help"
+            if self.cut == "fsr":
+                self.noise_rate_upper_ = found.noise.upper
+                kept = self._selected(labels, weights, found)
+                why = (
+                    f", whatever the noise rate between {found.noise.lower:.3f} and {found.noise.upper:.3f}; a larger "
+                    "level, or more rows, may help"
                 )
             else:
-                self.label_issues_mask_ = ~kept
+                kept = self._knockoff_kept(X, labels, weights, rng)
+                why = f"; a larger level, or more rows (at least {self._least_rows()} are needed), may help"
+            self.label_issues_mask_ = np.zeros(n, dtype=bool) if kept is None else ~kept
+            if kept is None:
+                self._no_cut(f"no rows could be kept of which a share of at most {self.level} has a wrong label{why}")
 
     def _least_rows(self):
         """Rows of which two halves can keep any."""
@@ -663,6 +713,13 @@ class NoisyLabelDetector(BaseEstimator):
     def _no_cut(self, why):
         self.valid_cut_ = False
         warnings.warn(f"No label is flagged: {why}.", UserWarning, stacklevel=5)
+
+    def _selected(self, labels, weights, found):
+        """Rows to keep: few wrong labels among them at any noise rate within the limits; None if no cut is."""
+        present = weights > 0.0
+        transitions = found.noise.transitions(N_RATES)
+        t = selection(found.scores[present], labels[present], weights[present], transitions, self.level)
+        return found.scores[np.arange(len(labels)), labels] >= t if np.isfinite(t) else None
 
     def _knockoff_kept(self, X, labels, weights, rng):
         """Rows to keep: given labels against random ones in a half after fitting the other; None if no cut is."""

@@ -1,5 +1,6 @@
 """The row-sparse path and the detector of noisy labels."""
 
+import itertools
 import pickle
 import warnings
 
@@ -27,7 +28,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skspar import NoisyLabelDetector, OutlierPathDisplay, _label_fit, label_noise_path
 from skspar._engine import noise_transition
 from skspar._engine._transition_steps import own_largest
-from skspar._engine.label_cuts import knockoff_threshold, lowest
+from skspar._engine.label_cuts import knockoff_threshold, lowest, selection
 from skspar.datasets import make_label_noise
 
 
@@ -464,7 +465,7 @@ class TestTransitionModel:
     def test_peak_and_limit_of_the_profile(self, n_rows, profiled):
         best, F, labels, one = (part[:n_rows] if isinstance(part, np.ndarray) else part for part in profiled)
         F = np.ascontiguousarray(F)
-        likeliest, lowest_model = noise_transition.rate_limit(best, F, labels, one, 0.95)
+        likeliest, lowest_model, upper = noise_transition.rate_limits(best, F, labels, one, 0.95, upper=True)
         profile = noise_transition.RateProfile(best, F, labels, one)
         grid = np.linspace(0.0, 0.5, 251)
         values = np.array([profile.at(rate).value for rate in grid])
@@ -473,6 +474,9 @@ class TestTransitionModel:
         # half the 90 % quantile of chi squared with one degree of freedom
         crossing = np.interp(top - 1.353, values[: values.argmax() + 1], grid[: values.argmax() + 1])
         assert 0.975 * crossing - 2e-4 < lowest_model.rate < crossing + 1e-3
+        crossing = np.interp(1.353 - top, -values[values.argmax() :], grid[values.argmax() :])
+        assert crossing - 1e-3 < upper < 1.025 * crossing + 2e-4
+        assert noise_transition.rate_limits(best, F, labels, one, 0.95)[2] is None
 
     def test_no_noise_has_no_lower_limit(self):
         X, y, _ = clusters(300, 5, 3, rate=0.0, distance=2.0)
@@ -480,7 +484,7 @@ class TestTransitionModel:
         rows = noise_transition.Rows(noise_transition.RowBasis(X, one, True).Q, y.astype(np.intp), 3, one, one)
         best = noise_transition.fit_transitions(rows, np.random.RandomState(0)).best
         F = rows.without_own(best.targets, rows.Q @ best.coef)
-        assert noise_transition.rate_limit(best, F, rows.labels, one, 0.95)[1].rate == 0.0
+        assert noise_transition.rate_limits(best, F, rows.labels, one, 0.95)[1].rate == 0.0
 
     def test_models_in_threads_are_the_same(self):
         X, y, _ = clusters(300, 5, 3, rate=0.1, distance=2.0)
@@ -538,6 +542,52 @@ class TestCuts:
         assert lowest(quality, right, np.ones(4), 0.06)[0].tolist() == [True, False, False, False]
         mask, threshold = lowest(quality, 1.0 - right, np.ones(4), 0.11)
         assert not mask.any() and threshold == -np.inf
+
+    def test_selection_is_the_literal_sum(self):
+        rng = np.random.default_rng(0)
+        n, C, level = 60, 3, 0.2
+        scores, labels, counts = rng.random((n, C)).round(2), rng.integers(C, size=n), rng.integers(1, 4, size=n)
+        scores[np.arange(n), labels] += 0.2
+        noises = [np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.2, 0.8]]), np.full((3, 3), 0.1) + 0.7 * np.eye(3)]
+        found = []
+        for t in np.unique(scores[np.arange(n), labels]):
+            worst = -np.inf
+            for T in noises:
+                truth = np.linalg.inv(T)
+                wrong, kept = 1.0, 0.0
+                for i in range(n):
+                    for d in range(C):
+                        if scores[i, d] >= t:
+                            own = float(d == labels[i])
+                            kept += counts[i] * own
+                            # labels at d, but for those that are right
+                            wrong += counts[i] * (own - truth[labels[i], d] * T[d, d])
+                worst = max(worst, wrong / kept)
+            if worst <= level:
+                found.append(t)
+        t = selection(scores, labels, counts.astype(float), noises, level)
+        assert t == min(found) and t > scores[np.arange(n), labels].min()
+        assert selection(scores, labels, counts.astype(float), noises, 1e-4) == np.inf
+        # labels that say nothing
+        assert selection(scores, labels, np.ones(n), [*noises, np.full((3, 3), 1 / 3)], 0.9) == np.inf
+
+    @pytest.mark.parametrize("pairs", [False, True])
+    def test_selection_by_a_bad_model_keeps_its_level(self, pairs):
+        # the model takes a quarter of the rows for others, and is sure of it
+        rng = np.random.default_rng(0)
+        C, shares, powers = 4, [], []
+        T = 0.6 * np.eye(C) + 0.4 * (np.roll(np.eye(C), 1, axis=1) if pairs else (1.0 - np.eye(C)) / (C - 1))
+        for _ in range(200):
+            truth = rng.integers(C, size=1000)
+            seen = np.where(rng.random(1000) < 0.25, rng.integers(C, size=1000), truth)
+            labels = (rng.random(1000)[:, None] > np.cumsum(T, axis=1)[truth]).sum(axis=1)
+            scores = 0.1 * rng.random((1000, C))
+            scores[np.arange(1000), seen] = np.where(seen == truth, rng.beta(5, 1, 1000), rng.beta(3, 1, 1000))
+            kept = scores[np.arange(1000), labels] >= selection(scores, labels, np.ones(1000), [T], 0.1)
+            shares.append((kept & (labels != truth)).sum() / kept.sum())
+            powers.append((kept & (labels == truth)).sum() / (labels == truth).sum())
+        assert 0.07 < np.mean(shares) <= 0.1 + 2.0 * np.std(shares) / np.sqrt(200)
+        assert np.mean(powers) > 0.7
 
     def test_knockoff_threshold(self):
         W = np.array([5.0, 4.0, 3.0, 2.5, -2.0, 1.0, 0.0])
@@ -632,10 +682,21 @@ class TestErrorRates:
         # five per cent of runs, at most, by design
         assert flagged.mean() <= 0.1
 
-    def test_false_selections(self):
-        share, power, _ = proportions(12, 0.3, 0.1, "fsr")
+    @pytest.mark.parametrize("kind", ["symmetric", "pair"])
+    @pytest.mark.parametrize(("rate", "level"), [(0.1, 0.05), (0.3, 0.1), (0.4, 0.05)])
+    def test_false_selections(self, rate, level, kind):
+        share, power, _ = proportions(16, rate, level, "fsr", kind)
+        assert 0.2 * level < share.mean() <= level + 2.0 * share.std() / 4.0
+        assert power.mean() > 0.85
+
+    def test_false_selections_of_knockoffs(self):
+        share, power, _ = proportions(12, 0.3, 0.1, "knockoff")
         assert share.mean() <= 0.1 + 2.0 * share.std() / np.sqrt(12)
         assert power.mean() > 0.7
+
+    def test_few_wrong_labels_need_no_selection(self):
+        _, power, flagged = proportions(6, 0.05, 0.15, "fsr")
+        assert not flagged.any() and np.all(power == 1.0)
 
 
 class TestDetector:
@@ -695,7 +756,8 @@ class TestDetector:
     def test_attributes(self, digits):
         X, noisy, _, _ = digits
         for options in (
-            {"cut": "fsr", "level": 0.2},
+            {"cut": "fsr", "level": 0.05},
+            {"cut": "knockoff", "level": 0.2},
             {"cut": "fraction", "level": 0.25},
             {"cut": "threshold"},
             {"out_of_fold": True},
@@ -763,7 +825,12 @@ class TestDetector:
     def test_jobs_and_seeds(self, digits):
         X, noisy, _, _ = digits
         X, noisy = X[::6], noisy[::6]
-        for options in ({"cut": "fsr", "level": 0.2}, {"out_of_fold": True}):
+        for options in (
+            {"cut": "fsr"},
+            {"cut": "knockoff", "level": 0.2},
+            {"out_of_fold": True},
+            {"out_of_fold": True, "cut": "fsr"},
+        ):
             one = NoisyLabelDetector(random_state=3, **options).fit(X, noisy)
             two = NoisyLabelDetector(random_state=3, n_jobs=2, **options).fit(X, noisy)
             np.testing.assert_array_equal(one.label_issues_mask_, two.label_issues_mask_)
@@ -824,6 +891,9 @@ class TestDetector:
         assert not detector.valid_cut_ and not detector.label_issues_mask_.any()
         assert detector.threshold_ == -np.inf and detector.fdr_estimate_ == 0.0
         with pytest.warns(UserWarning, match="could be kept"):
+            detector = NoisyLabelDetector(cut="knockoff", level=0.001, random_state=0).fit(X, y)
+        assert not detector.valid_cut_ and not detector.label_issues_mask_.any()
+        with pytest.warns(UserWarning, match="whatever the noise rate between"):
             detector = NoisyLabelDetector(cut="fsr", level=0.001, random_state=0).fit(X, y)
         assert not detector.valid_cut_ and not detector.label_issues_mask_.any()
 
@@ -983,8 +1053,10 @@ class TestHostileDetector:
         weights = np.ones(200)
         weights[::4] = 0.0
         some = weights > 0.0
-        for out_of_fold in (False, True):
-            detector = NoisyLabelDetector(cut="fsr", level=0.2, out_of_fold=out_of_fold, random_state=0)
+        for cut, out_of_fold in itertools.product(("fsr", "knockoff"), (False, True)):
+            detector = NoisyLabelDetector(
+                cut=cut, level=0.15 if cut == "fsr" else 0.2, out_of_fold=out_of_fold, random_state=0
+            )
             whole = clone(detector).fit(X, y, weights)
             part = clone(detector).fit(X[some], y[some])
             assert 0 < part.label_issues_mask_.sum() < some.sum()
@@ -1062,7 +1134,7 @@ class TestHostileDetector:
         told = 0
         for seed in range(12):
             rows = np.random.RandomState(seed).choice(150, 60, replace=False)
-            detector = NoisyLabelDetector(cut="fsr", random_state=seed)
+            detector = NoisyLabelDetector(cut="knockoff", random_state=seed)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 detector.fit(X[rows], y[rows])

@@ -11,6 +11,7 @@ from skspar import NoisyLabelDetector
 ESTIMATORS = [
     NoisyLabelDetector(),
     NoisyLabelDetector(cut="fsr", level=0.2, penalty="l1", random_state=0),
+    NoisyLabelDetector(cut="knockoff", level=0.2, random_state=0),
     NoisyLabelDetector(PCA(1), cut="fraction", standardize=False, class_balanced=True),
     NoisyLabelDetector(cut="threshold", level=0.5, out_of_fold=True, random_state=0),
 ]

@@ -6,6 +6,9 @@ those kept. A bound on one says nothing of the other.
 
 import numpy as np
 
+# Condition above which noise leaves nothing to tell the classes by.
+SINGULAR = 1e8
+
 
 def lowest(quality, right, counts, level):
     """The largest set of lowest quality in which the mean of ``right`` is at most ``level``; ties stay together.
@@ -33,6 +36,52 @@ def lowest(quality, right, counts, level):
         return np.zeros(len(quality), dtype=bool), -np.inf
     threshold = float(ordered[found[-1]])
     return quality <= threshold, threshold
+
+
+def selection(scores, labels, counts, transitions, level):
+    """The largest set of labels of highest score of which, whatever the noise, a share of at most ``level`` is wrong.
+
+    ``scores[i, d]``, how credible label d were in row i, must not depend on the label that the row has. Let
+    ``T[c, d]`` be the probability that a row of class c has label d, independent of all else, S_i the labels with a
+    score of t or more, K the number of rows whose own label is among them, and ``G = T^-1 diag(T)``. The number of
+    right labels in S_i has the expectation ``sum_{d in S_i} P(class = d | x_i) T[d, d]``. As the one-hot code of the
+    label times T^-1 has that of the class for its expectation, whatever P is,
+
+        (K - sum_i sum_{d in S_i} G[y_i, d]) / K
+
+    estimates the share of wrong labels of these K, and nothing but T is assumed. One more is taken for wrong, so that
+    few rows do not pass by chance.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, n_classes)
+    labels : ndarray of shape (n,) of intp
+    counts : ndarray of shape (n,)
+    transitions : list of ndarray of shape (n_classes, n_classes)
+        What T may be.
+    level : float
+
+    Returns
+    -------
+    threshold : float
+        The smallest score of a label in the set; infinite if there is none.
+    """
+    n, C = scores.shape
+    flat = scores.ravel()
+    order = np.argsort(-flat, kind="stable")
+    ordered = flat[order]
+    given = (np.arange(C) == labels[:, None]).ravel()
+    kept = np.cumsum((np.repeat(counts, C) * given)[order])
+    # a set ends where a score does, with a label that a row has
+    ends = np.searchsorted(-ordered, -np.sort(scores[np.arange(n), labels]), side="right") - 1
+    valid = np.ones(n, dtype=bool)
+    for T in transitions:
+        if np.linalg.cond(T) > SINGULAR:
+            return np.inf
+        G = np.linalg.solve(T, np.diag(np.diag(T)))
+        right = np.cumsum((counts[:, None] * G[labels]).ravel()[order])
+        valid &= 1.0 + kept[ends] - right[ends] <= level * kept[ends]
+    return float(ordered[ends[valid].max()]) if transitions and valid.any() else np.inf
 
 
 def knockoff_factor(n_classes):

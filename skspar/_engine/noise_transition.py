@@ -151,6 +151,11 @@ class TransitionModel:
         """Noise that falls where this does, at one rate for all classes."""
         return (1.0 - rate) * np.eye(len(self.transition)) + rate * self._split()[1]
 
+    def between(self, low, high, number):
+        """The same noise at rates from low to high, as far as no other label of a class is likelier than its own."""
+        transitions = [self.with_rate(rate) for rate in np.linspace(low, high, number)]
+        return [T for T in transitions if np.all(np.diag(T) >= T.max(axis=1))]
+
     def with_rate(self, rate):
         """The same noise at another rate: every class's own in proportion, at most certain."""
         C = len(self.transition)
@@ -427,15 +432,17 @@ class RateProfile:
         return first.offset + share * (second.offset - first.offset), first.tilt + share * (second.tilt - first.tilt)
 
 
-def rate_limit(model, F, labels, counts, confidence):
-    """Models at the likeliest noise rate and at its lower confidence limit, from the profile of the likelihood.
+def rate_limits(model, F, labels, counts, confidence, upper=False):
+    """Models at the likeliest noise rate and at its lower confidence limit, from the profile of the likelihood; and the
+    upper limit, if that is wanted.
 
-    The limit is zero where a likelihood-ratio test does not reject that no label is wrong.
+    The lower limit is zero where a likelihood-ratio test does not reject that no label is wrong.
     """
     profile = RateProfile(model, F, labels, counts)
     best = _peak(profile)
-    low = _limit(profile, best, 0.5 * float(chi2.isf(2.0 * (1.0 - confidence), 1)), float(counts.sum()))
-    return best.model, low.model
+    drop, total = 0.5 * float(chi2.isf(2.0 * (1.0 - confidence), 1)), float(counts.sum())
+    low = _lower_limit(profile, best, drop, total)
+    return best.model, low.model, _upper_limit(profile, best, drop, total) if upper else None
 
 
 def _peak(profile):
@@ -467,7 +474,7 @@ def _peak(profile):
     return max(profile.known, key=lambda known: known.value)
 
 
-def _limit(profile, best, drop, total):
+def _lower_limit(profile, best, drop, total):
     """The largest rate below the best at which the log likelihood has fallen by ``drop``, to 1 %.
 
     It is surely outside the region, which errs on the side of fewer wrong labels; and zero if that is within.
@@ -493,3 +500,28 @@ def _limit(profile, best, drop, total):
         rate = top - 1.005 * (top - rate) * np.sqrt(drop / max(best.value - point.value, 1e-3 * drop))
     nothing = profile.at(0.0, wanted)
     return nothing if nothing.value >= wanted else profile.at(low)
+
+
+def _upper_limit(profile, best, drop, total):
+    """The smallest rate above the best at which the log likelihood has fallen by ``drop``, to 1 %.
+
+    It is surely outside the region, which errs on the side of more wrong labels; or MOST_RATE.
+    """
+    wanted, top = best.value - drop, best.model.rate
+    above = [known for known in profile.known if known.model.rate >= top]
+    high = min((known.model.rate for known in above if known.value < wanted), default=MOST_RATE)
+    low = max(known.model.rate for known in above if known.model.rate < high or known is best)
+    rate = top + 2.0 * np.sqrt(max(top, 1.0 / total) / total)
+    while high - low > 0.01 * high + 1e-4:
+        if not low < rate < high:
+            rate = 0.5 * (low + high)
+        point = profile.at(rate)
+        if point.value >= wanted:
+            low = rate
+        else:
+            high = rate
+            if wanted - point.value <= -point.slope * (0.01 * rate + 1e-4):
+                break
+        # a parabola's, and a little farther
+        rate = top + 1.005 * (rate - top) * np.sqrt(drop / max(best.value - point.value, 1e-3 * drop))
+    return high
