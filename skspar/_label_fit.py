@@ -224,20 +224,20 @@ class NoiseRate:
     Attributes
     ----------
     likeliest, lower, upper : float
-        Limits are of one-sided confidence. The upper one is None unless it is wanted.
+        Limits are of one-sided confidence.
     right : ndarray of shape (n,)
         Each label's probability to be right, with the noise at its lower limit.
     posterior : ndarray of shape (n, n_classes)
         Of the classes, with the noise at its likeliest rate.
     """
 
-    def __init__(self, model, F, labels, counts, confidence, random_state, upper=False):
+    def __init__(self, model, F, labels, counts, confidence, random_state):
         self._model, some = model, slice(None)
         if len(labels) > LARGE:
             # some rows decide
             some = np.sort(random_state.choice(len(labels), LARGE // 2, replace=False))
         F = np.ascontiguousarray(F)
-        likeliest, lowest, self.upper = rate_limits(model, F[some], labels[some], counts[some], confidence, upper)
+        likeliest, lowest, self.upper = rate_limits(model, F[some], labels[some], counts[some], confidence)
         self.likeliest, self.lower = likeliest.rate, lowest.rate
         self.right = lowest.scan(F, labels, counts)[0][np.arange(len(labels)), labels]
         self.posterior = likeliest.scan(F, labels, counts)[0]

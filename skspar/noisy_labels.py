@@ -263,12 +263,14 @@ class NoisyLabelDetector(BaseEstimator):
         its output the leading principal components are taken, a twentieth as many as rows (but 10, where that is
         less than a fifth), where there are more. None takes the features; should there be more than a fifth as many
         as rows, so many components (of sparse X 200 at most).
-    cut : {'fdr', 'fsr', 'fraction', 'threshold'}, default='fdr'
+    cut : {'fdr', 'fsr', 'knockoff', 'fraction', 'threshold'}, default='fdr'
         What is flagged. 'fdr': the most rows of which in expectation a share of at most ``level`` has a right label
         (assuming the model above; Bayesian false discovery rate, with the noise rate at its lower 95 % confidence
         limit). 'fsr': all but rows of which a share of at most ``level`` has a wrong label in expectation (assuming
-        that wrong labels are uniform over the wrong classes; knockoff labels). 'fraction': the share ``level`` of
-        rows with the lowest quality. 'threshold': rows of a quality below ``level``.
+        that labels depend on the class only, as T says, the noise rate being between its 95 % confidence limits; p may
+        be wrong). 'knockoff': the same (assuming instead that wrong labels are uniform over the wrong classes, wherever
+        they are; knockoff labels, which keep little where many labels are wrong or ``level`` is low). 'fraction': the
+        share ``level`` of rows with the lowest quality. 'threshold': rows of a quality below ``level``.
     level : float, default=0.1
         Strictly between 0 and 1; ``cut`` says of what.
     penalty : {'redescending', 'l1'}, default='redescending'
@@ -283,7 +285,7 @@ class NoisyLabelDetector(BaseEstimator):
         Whether quality comes from fits that have not seen the row, in five folds, the representation included. Needed
         for representations that use y.
     random_state : int, RandomState instance or None, default=None
-        Determines folds, knockoff labels, and of more than 20,000 rows those which choose the model.
+        Determines folds, knockoff labels, halves, and of more than 20,000 rows those which choose the model.
     n_jobs : int, default=None
         Jobs over folds, see `joblib.Parallel`; without ``out_of_fold`` threads over the models of which the best are
         taken, with None as many as BLAS may use.
@@ -304,8 +306,8 @@ class NoisyLabelDetector(BaseEstimator):
     n_flagged_per_class_ : ndarray of shape (n_classes,)
         How many rows of each label are flagged.
     threshold_ : float
-        Largest quality of a flagged row allowed; minus infinity where no row may be flagged. NaN for 'fsr', which
-        looks at the quality of random labels, too.
+        Largest quality of a flagged row allowed; minus infinity where no row may be flagged. NaN for 'fsr' and
+        'knockoff', which look at other labels of a row, too.
     fdr_estimate_ : float
         Estimated share of right labels among those flagged, with the noise rate at its lower limit; 0 if none is.
     noise_rate_ : float
@@ -313,6 +315,8 @@ class NoisyLabelDetector(BaseEstimator):
     noise_rate_lower_ : float
         Lower 95 % confidence limit of that, from the profile of the likelihood: the fits, the relative rates of classes
         and where wrong labels fall being held, it is too high at times where these differ much between classes.
+    noise_rate_upper_ : float
+        Upper 95 % confidence limit, likewise.
     noise_matrix_ : ndarray of shape (n_classes, n_classes)
         T of the likeliest model: row c holds the probabilities of the labels of class c.
     valid_cut_ : bool
@@ -440,6 +444,7 @@ class NoisyLabelDetector(BaseEstimator):
                 self.label_quality_ = _entry_quality(found.entries)
             self.suggested_labels_ = self.classes_[np.argmax(found.posterior, axis=1)]
             self.noise_rate_, self.noise_rate_lower_ = found.noise.likeliest, found.noise.lower
+            self.noise_rate_upper_ = found.noise.upper
             self._cut(X, labels, weights, found, rng)
         flagged = self.label_issues_mask_
         self.n_flagged_per_class_ = np.bincount(labels[flagged], minlength=len(self.classes_))
@@ -560,7 +565,7 @@ class NoisyLabelDetector(BaseEstimator):
             rows, model = fit.rows, fit.mixture.best
             noise, credibility = run_all(
                 [
-                    lambda: self._noise(model, fit.fits_without_own(), rows.labels, rows.counts, rng),
+                    lambda: NoiseRate(model, fit.fits_without_own(), rows.labels, rows.counts, CONFIDENCE, rng),
                     lambda: fit.credibility() if self.penalty == "redescending" else None,
                 ]
             )
@@ -591,9 +596,6 @@ class NoisyLabelDetector(BaseEstimator):
             noise,
             scores,
         )
-
-    def _noise(self, model, F, labels, counts, rng):
-        return NoiseRate(model, F, labels, counts, CONFIDENCE, rng, upper=self.cut == "fsr")
 
     def _in_folds(self, X, labels, weights, rng, run_all, judge):
         """Rows of each fold, with what a fit to the others says of them; those of no weight belong to the first."""
@@ -638,7 +640,7 @@ class NoisyLabelDetector(BaseEstimator):
         mean = type(models[0])(**{**vars(models[0]), "posterior": None, "targets": None})
         mean.transition = np.mean([model.transition for model in models], axis=0)
         mean.rate = float(np.mean([model.rate for model in models]))
-        noise = self._noise(mean, F[present], labels[present], weights[present], rng)
+        noise = NoiseRate(mean, F[present], labels[present], weights[present], CONFIDENCE, rng)
         self.noise_matrix_ = mean.transition
         right = posterior[np.arange(len(labels)), labels].copy()
         right[present] = noise.right
@@ -693,7 +695,6 @@ class NoisyLabelDetector(BaseEstimator):
         else:
             self.threshold_ = np.nan
             if self.cut == "fsr":
-                self.noise_rate_upper_ = found.noise.upper
                 kept = self._selected(labels, weights, found)
                 why = (
                     f", whatever the noise rate between {found.noise.lower:.3f} and {found.noise.upper:.3f}; a larger "

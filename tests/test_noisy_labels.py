@@ -465,7 +465,7 @@ class TestTransitionModel:
     def test_peak_and_limit_of_the_profile(self, n_rows, profiled):
         best, F, labels, one = (part[:n_rows] if isinstance(part, np.ndarray) else part for part in profiled)
         F = np.ascontiguousarray(F)
-        likeliest, lowest_model, upper = noise_transition.rate_limits(best, F, labels, one, 0.95, upper=True)
+        likeliest, lowest_model, upper = noise_transition.rate_limits(best, F, labels, one, 0.95)
         profile = noise_transition.RateProfile(best, F, labels, one)
         grid = np.linspace(0.0, 0.5, 251)
         values = np.array([profile.at(rate).value for rate in grid])
@@ -476,7 +476,6 @@ class TestTransitionModel:
         assert 0.975 * crossing - 2e-4 < lowest_model.rate < crossing + 1e-3
         crossing = np.interp(1.353 - top, -values[values.argmax() :], grid[values.argmax() :])
         assert crossing - 1e-3 < upper < 1.025 * crossing + 2e-4
-        assert noise_transition.rate_limits(best, F, labels, one, 0.95)[2] is None
 
     def test_no_noise_has_no_lower_limit(self):
         X, y, _ = clusters(300, 5, 3, rate=0.0, distance=2.0)
@@ -770,6 +769,7 @@ class TestDetector:
             assert np.all((detector.label_quality_ >= 0.0) & (detector.label_quality_ <= 1.0))
             assert detector.label_issues_mask_.dtype == bool and detector.valid_cut_
             assert detector.noise_matrix_.shape == (10, 10)
+            assert detector.noise_rate_lower_ < detector.noise_rate_ < detector.noise_rate_upper_
             np.testing.assert_allclose(detector.noise_matrix_.sum(axis=1), 1.0)
             if detector.cut == "fraction":
                 assert detector.label_issues_mask_.sum() == int(0.25 * n)

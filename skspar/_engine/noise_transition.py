@@ -432,9 +432,8 @@ class RateProfile:
         return first.offset + share * (second.offset - first.offset), first.tilt + share * (second.tilt - first.tilt)
 
 
-def rate_limits(model, F, labels, counts, confidence, upper=False):
-    """Models at the likeliest noise rate and at its lower confidence limit, from the profile of the likelihood; and the
-    upper limit, if that is wanted.
+def rate_limits(model, F, labels, counts, confidence):
+    """Models at the likeliest noise rate and at its lower confidence limit, and the upper limit, from the likelihood.
 
     The lower limit is zero where a likelihood-ratio test does not reject that no label is wrong.
     """
@@ -442,7 +441,7 @@ def rate_limits(model, F, labels, counts, confidence, upper=False):
     best = _peak(profile)
     drop, total = 0.5 * float(chi2.isf(2.0 * (1.0 - confidence), 1)), float(counts.sum())
     low = _lower_limit(profile, best, drop, total)
-    return best.model, low.model, _upper_limit(profile, best, drop, total) if upper else None
+    return best.model, low.model, _upper_limit(profile, best, drop, total)
 
 
 def _peak(profile):
