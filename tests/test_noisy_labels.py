@@ -1123,6 +1123,17 @@ class TestHostileDetector:
                 with pytest.raises(ValueError, match=r"representation.* contains NaN"):
                     quiet(representation=broken).fit(X, y)
 
+    @pytest.mark.parametrize("unit", [1e160, 1e300, 1e-160, 1e-300])
+    def test_units_beyond_squaring(self, unit):
+        X, y, _ = clusters()
+        X = X * np.array([1.0, unit, *np.ones(X.shape[1] - 2)])
+        for fit in (quiet().fit, quiet(penalty="l1").fit, label_noise_path):
+            with pytest.raises(ValueError, match="X must have columns that vary by 1e-140 to 1e140.*; column 1 has"):
+                fit(X, y)
+        # large numbers that are all alike are no trouble
+        X[:, 1] = unit
+        assert np.isfinite(quiet().fit(X, y).label_quality_).all()
+
     def test_weights_beyond_counting(self):
         X, y, _ = clusters()
         with pytest.raises(ValueError, match=r"sample_weight.*count"):

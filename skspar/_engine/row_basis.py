@@ -10,6 +10,8 @@ from ._row_blocks import centred_gram, centred_product, squared_lengths
 from .design import pieces
 
 EPS = np.finfo(np.float64).eps
+# Lengths of columns below which squares lose their digits.
+SMALLEST = 1e-140
 
 
 class RowBasis:
@@ -52,6 +54,7 @@ class RowBasis:
             G -= self.total * np.outer(left, left)
             self.mean += left
         sizes = np.sqrt(np.maximum(np.diag(G), 0.0))
+        self._check_range(X, sizes)
         # a column that is constant leaves rounding errors
         sizes[sizes <= 8.0 * EPS * np.sqrt(self.total) * np.abs(self.mean)] = 0.0
         kept = np.flatnonzero(sizes > 0.0)
@@ -100,6 +103,18 @@ class RowBasis:
                 rows[kept] = Vt[:r].T / scale[kept, None]
                 self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
         self.rank = self.Q.shape[1]
+
+    def _check_range(self, X, sizes):
+        """Refuse columns whose squares leave the range of floating point; a constant column has none."""
+        wrong = np.flatnonzero(~np.isfinite(sizes))
+        if len(wrong) == 0:
+            small = np.flatnonzero(sizes < SMALLEST)
+            wrong = small[np.abs(X[:, small] - self.mean[small]).max(axis=0, initial=0.0) > 0.0]
+        if len(wrong):
+            raise ValueError(
+                "X must have columns that vary by 1e-140 to 1e140, so that their squares can be summed; column "
+                f"{wrong[0]} has values such as {float(np.abs(X[:, wrong[0]]).max()):.0e}."
+            )
 
     @property
     def lengths(self):
