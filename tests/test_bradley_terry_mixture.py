@@ -138,6 +138,7 @@ def test_scores_are_least_squares_on_expected_votes(rng, bias):
     assert position_bias == pytest.approx(coefficients[-1], abs=1e-9)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("setting", ["plain", "bias", "features"])
 def test_covariance_of_many_votes_is_that_of_repetitions(setting):
     """Clean votes: standard errors are the spread over new votes."""

@@ -179,6 +179,7 @@ def extended_gap(problem, coef):
     return float(gap / (y @ y / (2 * n)))
 
 
+@pytest.mark.newest
 @pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="needs a long double wider than double")
 @pytest.mark.parametrize("convert", [np.asarray, np.asfortranarray, sparse.csc_matrix], ids=["C", "F", "csc"])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
@@ -248,6 +249,7 @@ def test_path_certified(container, n_targets, layout, l1_ratio, intercept):
     check_path(path, problem, 1e-9, intercept)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("kind", ["plain", "duplicated", "nearly collinear"])
 @pytest.mark.parametrize("layout", ["ones", "equal", "unequal"])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3])

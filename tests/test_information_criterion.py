@@ -37,6 +37,7 @@ def numerical_degrees_of_freedom(X, y, alphas, sample_weight=None, fit_intercept
     return total - fit_intercept * y.reshape(len(y), -1).shape[1]
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("layout", ["ones", "equal", "unequal", "unpenalized"])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.4])
 @pytest.mark.parametrize("n_targets", [1, 2])

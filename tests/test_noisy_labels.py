@@ -667,6 +667,7 @@ class TestQuality:
         np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
+@pytest.mark.newest
 class TestErrorRates:
     """Small versions of the simulations in the benchmarks."""
 
