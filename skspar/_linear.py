@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine._blas import product
 from ._weights import check_weights
+
+# Magnitude beyond which features, and below one over which, are refused; and of correlations that make look at them.
+LARGEST, SUSPECT = 1e120, 1e60
 
 
 class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -30,7 +34,7 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
             ensure_all_finite=False,
         )  # fmt: skip
         if finite:
-            check_finite(X, type(self).__name__)
+            check_numbers(X, type(self).__name__)
         return X, y, check_weights(sample_weight, X)
 
     def _set_linear(self, coef, intercept, X, y):
@@ -60,8 +64,13 @@ class LinearModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
 
 
+def check_numbers(X, estimator_name=None, correlations=None):
+    """Refuse NaN and infinities in X, as scikit-learn does, and numbers beyond the range of products."""
+    check_range(X, check_finite(X, estimator_name, correlations))
+
+
 def check_finite(X, estimator_name=None, correlations=None):
-    """Refuse NaN and infinities in X, as scikit-learn does.
+    """Refuse NaN and infinities in X; return what told of it, if not X itself.
 
     Its sum over all entries takes as long as three products with X on two BLAS threads. A product of all rows, none
     times zero, and all columns tells as much, as it is finite exactly if all entries are, but for overflow:
@@ -71,8 +80,29 @@ def check_finite(X, estimator_name=None, correlations=None):
         if correlations is None:
             correlations = product(X.T, np.full(len(X), 1.0 / len(X)))
         if np.isfinite(correlations).all():
-            return
+            return correlations
     assert_all_finite(X, estimator_name=estimator_name, input_name="X")
+    return None
+
+
+def check_range(X, correlations=None):
+    """Refuse features whose products, summed, may leave the range of floating point; correlations may spare a look."""
+    if X.dtype == np.float32 or 0 in X.shape:
+        return
+    if correlations is not None:
+        sizes = np.abs(correlations)
+        if not (np.any(sizes > SUSPECT) or np.any((sizes > 0.0) & (sizes < 1.0 / SUSPECT))):
+            return
+    if sparse.issparse(X):
+        largest = abs(X).max(axis=0).toarray().ravel()
+    else:
+        largest = np.maximum(X.max(axis=0), -X.min(axis=0))
+    wrong = largest[(largest > LARGEST) | ((largest > 0.0) & (largest < 1.0 / LARGEST))]
+    if len(wrong):
+        raise ValueError(
+            "X must have the largest absolute value of each feature between 1e-120 and 1e120, so that products are "
+            f"finite; one is {wrong[0]:g}."
+        )
 
 
 def told_by_products(X):

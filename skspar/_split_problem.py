@@ -15,6 +15,7 @@ from ._engine.schedule import StepTooLong, TooManySteps, hessian_bound, make_sch
 from ._engine.smooth import Smooth, fold_problems
 from ._engine.split_operator import SplitOperator
 from ._groups import resolve_groups
+from ._linear import check_range
 from ._weights import check_weights
 
 
@@ -23,7 +24,7 @@ class SplitProblem:
 
     def __init__(self, X, y, loss, sample_weight, D, nu, groups, names, fit_intercept, operator=None, units=None):
         self.weights = check_weights(sample_weight, X)
-        _check_range(X)
+        check_range(X)
         self.classes, self.loss, self.nu = None, loss, nu
         Y = np.asarray(y)
         if loss != "squared":
@@ -198,17 +199,6 @@ def _total(array):
 def check_times(times):
     if not np.isfinite(times).all():
         raise ValueError("y must have larger entries: the times, in units of one over those of y, are not finite.")
-
-
-def _check_range(X):
-    """Refuse features whose squares, summed, leave the range of floating point."""
-    values = X.data if sparse.issparse(X) else X
-    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
-    if largest > 1e140 or 0.0 < largest < 1e-140:
-        raise ValueError(
-            "X must have its largest absolute value between 1e-140 and 1e140, so that squares are finite; it is "
-            f"{largest:g}."
-        )
 
 
 def check_path_y(y, loss):

@@ -13,7 +13,7 @@ from ._engine.folds import Regression, Solutions
 from ._engine.pareto import ParetoCurve
 from ._engine.path import PathResult
 from ._engine.penalty import BlockPenalty
-from ._linear import LinearModel, alpha_grid, as_matrix, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, check_range, warn_unless_converged
 from ._progress import Progress
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
 from ._weights import check_weights
@@ -105,6 +105,7 @@ def bpdn_path(X, y, *, alphas=100, eps=None, fit_intercept=False, sample_weight=
     X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
+    check_range(X)
     weights = check_weights(sample_weight, X)
     knots = isinstance(alphas, str)
     n_points = alphas if isinstance(alphas, Integral) else 100 if knots else np.size(alphas)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._cross_validation import CrossValidationMixin
 from ._engine.folds import Regression
 from ._groups import resolve_groups
-from ._linear import LinearModel, alpha_grid, as_matrix, check_finite, told_by_products, warn_unless_converged
+from ._linear import LinearModel, alpha_grid, as_matrix, check_numbers, told_by_products, warn_unless_converged
 from ._progress import Progress
 from ._sklearn_compat import (
     Interval,
@@ -174,12 +174,12 @@ def _finite_regression(X, y, weights, penalty, fit_intercept, n_points, estimato
     """The regression, once it is sure that X is finite: its correlations at zero tell, unless something is left out."""
     by_correlations = told_by_products(X) and np.bincount(penalty.columns, minlength=X.shape[1]).all()
     if not by_correlations:
-        check_finite(X, estimator_name)
+        check_numbers(X, estimator_name)
     regression = Regression(X, as_matrix(y), weights, penalty, fit_intercept, n_points)
     if by_correlations:
         # a BLAS may pass over zeros
         told = (regression.v[:, None] * regression.rows.Y).any(axis=1).all()
-        check_finite(X, estimator_name, regression.q if told else None)
+        check_numbers(X, estimator_name, regression.q if told else None)
     return regression
 
 

@@ -16,7 +16,7 @@ from ._engine.folds import Regression
 from ._engine.matching_pursuit import Dictionary, column_norms, pursue_columns, pursue_gram
 from ._engine.penalty import BlockPenalty
 from ._engine.threads import threads
-from ._linear import LinearModel, as_matrix, warn_unless_converged
+from ._linear import LinearModel, as_matrix, check_range, warn_unless_converged
 from ._progress import Progress
 from ._sklearn_compat import Interval, StrOptions, _fit_context, validate_params
 from ._weights import check_weights
@@ -130,6 +130,7 @@ def omp_path(
     X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], input_name="X")
     y = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], input_name="y")
     check_consistent_length(X, y)
+    check_range(X)
     problem = _Problem(X, as_matrix(y), check_weights(sample_weight, X), fit_intercept)
     stopping = _stopping(n_nonzero_coefs, tol, rtol, X.shape)
     traces = problem.pursue(*stopping, criterion)

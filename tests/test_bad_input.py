@@ -9,7 +9,15 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 
-from skspar import GroupLasso, GroupLassoCV, GroupLassoIC, group_lasso_path
+from skspar import (
+    BPDN,
+    BasisPursuit,
+    GroupLasso,
+    GroupLassoCV,
+    GroupLassoIC,
+    OrthogonalMatchingPursuit,
+    group_lasso_path,
+)
 from skspar._linear import check_finite
 
 ALL = [GroupLasso(), GroupLassoCV(alphas=3, cv=3), GroupLassoIC(alphas=3)]
@@ -326,6 +334,23 @@ BAD_SAMPLE_WEIGHTS = {
     "too few": np.ones(29),
     "matrix": np.ones((30, 1)),
 }
+
+
+@pytest.mark.parametrize("unit", [1e121, 1e160, 1e300, 1e-121, 1e-160, 1e-300])
+@pytest.mark.parametrize("container", ["C", "F", "csc", "strided"])
+@pytest.mark.parametrize(
+    "est",
+    [GroupLasso(), BPDN(alpha=0.1), BasisPursuit(feasibility_tol=1.0), OrthogonalMatchingPursuit(n_nonzero_coefs=2)],
+    ids=lambda est: type(est).__name__,
+)
+def test_units_beyond_products(data, est, container, unit):
+    X, y = data
+    X = X * np.r_[np.ones(5), unit]
+    if container == "strided":
+        X = np.repeat(X, 2, axis=1)[:, ::2]
+    X = sparse.csc_array(X) if container == "csc" else np.asarray(X, order=container if container in "CF" else None)
+    with pytest.raises(ValueError, match=r"X must have the largest absolute value of each feature between.*; one is"):
+        est.fit(X, y)
 
 
 @pytest.mark.parametrize("weights", BAD_SAMPLE_WEIGHTS.values(), ids=BAD_SAMPLE_WEIGHTS.keys())

@@ -220,7 +220,7 @@ def test_numbers_beyond_the_range(data):
         warnings.simplefilter("error")
         for options in (dict(nu=None), dict(D="fused")):
             for factor in (1e200, 1e-200):
-                with pytest.raises(ValueError, match="X must have its largest absolute value between"):
+                with pytest.raises(ValueError, match="X must have the largest absolute value of each feature between"):
                     split_lbi_path(X * factor, y, **options)
     with pytest.raises(ValueError, match="not finite"):
         split_lbi_path(X * 1e-100, y * 1e300, nu=None)
