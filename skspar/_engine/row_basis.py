@@ -48,13 +48,16 @@ class RowBasis:
             some = np.asarray(X[:1000], dtype=np.float64) - self.mean
             self.mean += np.einsum("i,ij->j", weights[:1000], some) / weights[:1000].sum()
         G, left = centred_gram(X, self.mean, weights)
+        self._refuse(X, np.flatnonzero(~np.isfinite(np.diag(G))))
         symmetric(G)
         if fit_intercept:
             left /= self.total
             G -= self.total * np.outer(left, left)
             self.mean += left
         sizes = np.sqrt(np.maximum(np.diag(G), 0.0))
-        self._check_range(X, sizes)
+        small = np.flatnonzero(sizes < SMALLEST)
+        # constant columns have no variation to lose
+        self._refuse(X, small[np.abs(X[:, small] - self.mean[small]).max(axis=0, initial=0.0) > 0.0])
         # a column that is constant leaves rounding errors
         sizes[sizes <= 8.0 * EPS * np.sqrt(self.total) * np.abs(self.mean)] = 0.0
         kept = np.flatnonzero(sizes > 0.0)
@@ -104,16 +107,12 @@ class RowBasis:
                 self._minimum_norm = qr(rows, mode="economic")[0] if r else rows
         self.rank = self.Q.shape[1]
 
-    def _check_range(self, X, sizes):
-        """Refuse columns whose squares leave the range of floating point; a constant column has none."""
-        wrong = np.flatnonzero(~np.isfinite(sizes))
-        if len(wrong) == 0:
-            small = np.flatnonzero(sizes < SMALLEST)
-            wrong = small[np.abs(X[:, small] - self.mean[small]).max(axis=0, initial=0.0) > 0.0]
-        if len(wrong):
+    def _refuse(self, X, columns):
+        """Refuse columns whose squares leave the range of floating point."""
+        if len(columns):
             raise ValueError(
                 "X must have columns that vary by 1e-140 to 1e140, so that their squares can be summed; column "
-                f"{wrong[0]} has values such as {float(np.abs(X[:, wrong[0]]).max()):.0e}."
+                f"{columns[0]} has values such as {float(np.abs(X[:, columns[0]]).max()):.0e}."
             )
 
     @property
