@@ -196,13 +196,13 @@ def _oracle(is_wrong, quality, level, of_flagged):
     return right[allowed[-1]] if len(allowed) else 0
 
 
-def error_rates(n_runs, noise="symmetric", cut="fdr", levels=LEVELS, classes=CLASSES, rates=(0.0, *RATES)):
+def error_rates(n_runs, noise="symmetric", cut="fdr", levels=LEVELS, classes=CLASSES, rates=(0.0, *RATES), n_rows=1000):
     rows = []
     for kind in classes:
         for rate in rates:
             values = {level: [] for level in levels}
             for seed in range(n_runs):
-                X, y = gaussian_classes(kind, seed)
+                X, y = gaussian_classes(kind, seed, n_rows)
                 of_x = {"X": X} if noise == "instance" else {}
                 noisy, is_wrong = make_label_noise(y, kind=noise, rate=rate, random_state=seed, **of_x)
                 with warnings.catch_warnings():
@@ -381,6 +381,14 @@ def tables(quick, wanted):
                 classes = CLASSES[:1] if noise == "pair" else CLASSES
                 runs = n_runs // 5 if noise == "instance" else n_cuts
                 yield title, tuple(header), error_rates(runs, noise, cut, classes=classes, rates=RATES)
+    title = "Error rates by number of rows, 2 classes, Bayes error 5 %, 40 % symmetric"
+    if wanted(title):
+        rows = []
+        for cut in ("fdr", "fsr"):
+            for n_rows in (1000, 4000, 10_000):
+                row = error_rates(n_runs // 5, cut=cut, classes=CLASSES[1:2], rates=(0.4,), n_rows=n_rows)[0]
+                rows.append((f"{cut} of {n_rows:,}", *row[3:]))
+        yield title, ("cut", *(name.replace("valid", "flags any, or valid") for name in header[3:])), rows
     for name, model in {"LR": lambda: LogisticRegression(max_iter=1000), "GB": _boosting}.items():
         if wanted(f"Training on the rest, {name}"):
             header, rows = training(1, {name: model}, ("wine",)) if quick else training(4, {name: model})
