@@ -94,7 +94,10 @@ def check_range(X, correlations=None):
         if not (np.any(sizes > SUSPECT) or np.any((sizes > 0.0) & (sizes < 1.0 / SUSPECT))):
             return
     if sparse.issparse(X):
-        largest = abs(X).max(axis=0).toarray().ravel()
+        # X's own maxima would sort its indices in place
+        columns = X.indices if X.format == "csr" else np.repeat(np.arange(X.shape[1]), np.diff(X.indptr))
+        largest = np.zeros(X.shape[1])
+        np.maximum.at(largest, columns, np.abs(X.data))
     else:
         largest = np.maximum(X.max(axis=0), -X.min(axis=0))
     wrong = largest[(largest > LARGEST) | ((largest > 0.0) & (largest < 1.0 / LARGEST))]
